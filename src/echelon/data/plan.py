@@ -1,0 +1,214 @@
+"""Which rows of a dataset each lane gives at each step of an epoch: arithmetic without I/O.
+
+An epoch's order is a pure function of (row-group sizes, L, seed, epoch). The row groups are permuted, the concatenated
+row order is cut into L contiguous lanes, and inside a lane blocks of W rows are permuted. With t_k the rows in the
+first k global steps, lane l has given ⌊(t_k + l)/L⌋ rows after k steps and holds ⌊(N + l)/L⌋. By Hermite's identity
+both sum over the lanes to t_k and to N: nothing needs to divide anything, nothing is padded, repeated or dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+PLAN_VERSION = 1
+
+Rows = NDArray[np.int64]
+
+
+def default_lanes(batch_size: int) -> int:
+    """The number of lanes of a run: the largest divisor of the batch in 32…64, else min(64, batch)."""
+    divisors = [n for n in range(32, 65) if batch_size % n == 0]
+    return max(divisors) if divisors else min(64, batch_size)
+
+
+def steps_in_epoch(rows: int, batch_size: int) -> int:
+    """Global steps in one epoch. A tail smaller than a quarter of a batch joins the last full step."""
+    full, tail = divmod(rows, batch_size)
+    return full if full and 4 * tail < batch_size else full + (tail > 0)
+
+
+def deal(lanes: int, weights: Sequence[float]) -> tuple[range, ...]:
+    """Contiguous shares of lanes, one a rank, in proportion to the weights and with at least one lane each.
+
+    Raises:
+        ValueError: there are more ranks than lanes, or a weight is not a positive number.
+    """
+    ranks = len(weights)
+    if ranks > lanes:
+        raise ValueError(f"{ranks} workers cannot share {lanes} lanes: use at most {lanes} workers or more lanes")
+    if not all(0 < w < float("inf") for w in weights):
+        raise ValueError(f"the weights of the workers must be positive numbers, got {list(weights)}")
+    ideal = np.asarray(weights, dtype=np.float64) / float(np.sum(weights)) * lanes
+    counts = np.maximum(np.floor(ideal), 1).astype(np.int64)
+    while (missing := lanes - int(counts.sum())) != 0:
+        lack = ideal - counts
+        if missing > 0:
+            counts[int(np.argmax(lack))] += 1
+        else:
+            counts[int(np.argmin(np.where(counts > 1, lack, np.inf)))] -= 1
+    ends = np.cumsum(counts)
+    return tuple(range(int(end - count), int(end)) for count, end in zip(counts, ends, strict=True))
+
+
+def _permutation(size: int, *key: int) -> Rows:
+    """A permutation that depends on the key alone, whatever the numpy version.
+
+    Sorting raw generator output is used because only bit streams, not Generator.permutation, are promised to be stable.
+    """
+    bits = np.random.PCG64(np.random.SeedSequence(key)).random_raw(size)
+    return np.argsort(bits, kind="stable").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The rows that some lanes give in consecutive steps.
+
+    rows: row numbers of the dataset (int64, [n]), sorted by step, then lane, then position in the lane.
+    ends: where each step ends in `rows` (int64, [number of steps]).
+    """
+
+    rows: Rows
+    ends: Rows
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The order of one epoch.
+
+    group_rows: rows of each row group, in the dataset's order; a row's number counts through them.
+    batch_size: rows of a global step. lanes: L, at most the batch. block_rows: W.
+    shuffle: False leaves row groups and blocks in the dataset's order.
+    """
+
+    group_rows: tuple[int, ...]
+    batch_size: int
+    lanes: int
+    block_rows: int
+    seed: int
+    epoch: int
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lanes <= self.batch_size:
+            raise ValueError(f"lanes must be between 1 and the batch of {self.batch_size} rows, got {self.lanes}")
+        if self.block_rows < 1:
+            raise ValueError(f"a block must have at least one row, got {self.block_rows}")
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows in the dataset, and so in the epoch."""
+        return sum(self.group_rows)
+
+    @cached_property
+    def steps(self) -> int:
+        return steps_in_epoch(self.rows, self.batch_size)
+
+    def rows_before(self, step: int) -> int:
+        """t_k: rows in the first `step` global steps."""
+        if not 0 <= step <= self.steps:
+            raise ValueError(f"step {step} is outside this epoch of {self.steps} steps")
+        return self.rows if step == self.steps else step * self.batch_size
+
+    @cached_property
+    def group_order(self) -> Rows:
+        """The row groups in the order of this epoch."""
+        count = len(self.group_rows)
+        return _permutation(count, self.seed, self.epoch) if self.shuffle else np.arange(count, dtype=np.int64)
+
+    @cached_property
+    def _group_ends(self) -> Rows:
+        """[groups]: where each row group, in the epoch's order, ends in the concatenated order."""
+        return np.cumsum(np.asarray(self.group_rows, dtype=np.int64)[self.group_order], dtype=np.int64)
+
+    @cached_property
+    def _group_starts(self) -> Rows:
+        """[groups]: number of the first row of each row group, in the dataset's order."""
+        sizes = np.asarray(self.group_rows, dtype=np.int64)
+        return np.cumsum(sizes, dtype=np.int64) - sizes
+
+    def lane_rows(self, lane: int) -> int:
+        """Rows that a lane holds."""
+        return (self.rows + lane) // self.lanes
+
+    @cached_property
+    def _lane_starts(self) -> Rows:
+        """[L]: where each lane begins in the concatenated order."""
+        held = (self.rows + np.arange(self.lanes, dtype=np.int64)) // self.lanes
+        return np.cumsum(held, dtype=np.int64) - held
+
+    def given(self, lane: int, step: int) -> int:
+        """Rows that a lane has given after `step` steps."""
+        return (self.rows_before(step) + lane) // self.lanes
+
+    def _block_bounds(self, lane: int, block: int) -> tuple[int, int]:
+        """First and past-the-end lane position of a block.
+
+        Blocks of lane l are shifted by lW/L, so that the lanes change blocks one after another and reading is
+        spread evenly over the steps instead of coming in a burst.
+        """
+        shift = lane * self.block_rows // self.lanes
+        start = block * self.block_rows - shift
+        return max(start, 0), min(start + self.block_rows, self.lane_rows(lane))
+
+    def _block_of(self, lane: int, position: int) -> int:
+        return (position + lane * self.block_rows // self.lanes) // self.block_rows
+
+    def block_groups(self, lane: int, step: int) -> tuple[int, ...]:
+        """The row groups under the block that a lane reads at a step: all that seeking to that step must open."""
+        position = min(self.given(lane, step), self.lane_rows(lane) - 1)
+        if position < 0:
+            return ()
+        start, end = (
+            int(self._lane_starts[lane]) + p for p in self._block_bounds(lane, self._block_of(lane, position))
+        )
+        first, last = np.searchsorted(self._group_ends, [start, end - 1], side="right")
+        return tuple(int(g) for g in self.group_order[first : last + 1] if self.group_rows[g])
+
+    def _lane_order(self, lane: int, first: int, last: int) -> Rows:
+        """Positions in the concatenated order of a lane's rows [first, last), in the order in which they are given."""
+        pieces = []
+        for block in range(self._block_of(lane, first), self._block_of(lane, last - 1) + 1):
+            start, end = self._block_bounds(lane, block)
+            order = start + self._block_order(lane, block, end - start)
+            pieces.append(order[max(first - start, 0) : last - start])
+        return int(self._lane_starts[lane]) + np.concatenate(pieces)
+
+    def _block_order(self, lane: int, block: int, size: int) -> Rows:
+        if not self.shuffle:
+            return np.arange(size, dtype=np.int64)
+        return _block_permutation(size, self.seed, self.epoch, lane, block)
+
+    def read(self, share: Sequence[int], first_step: int, last_step: int) -> Steps:
+        """The rows that the lanes of a share give in steps [first_step, last_step)."""
+        count = last_step - first_step
+        orders, steps = [], []
+        for lane in share:
+            ends = [self.given(lane, k) for k in range(first_step, last_step + 1)]
+            if ends[-1] > ends[0]:
+                orders.append(self._lane_order(lane, ends[0], ends[-1]))
+                steps.append(np.repeat(np.arange(count), np.diff(ends)))
+        if not orders:
+            return Steps(np.empty(0, dtype=np.int64), np.zeros(count, dtype=np.int64))
+        step_of = np.concatenate(steps)
+        positions = np.concatenate(orders)[np.argsort(step_of, kind="stable")]
+        return Steps(self._row_numbers(positions), np.cumsum(np.bincount(step_of, minlength=count), dtype=np.int64))
+
+    def _row_numbers(self, positions: Rows) -> Rows:
+        """Positions in the concatenated order → row numbers of the dataset."""
+        place = np.searchsorted(self._group_ends, positions, side="right")
+        group = self.group_order[place]
+        sizes = np.asarray(self.group_rows, dtype=np.int64)
+        return self._group_starts[group] + positions - (self._group_ends[place] - sizes[group])
+
+
+@lru_cache(maxsize=1024)
+def _block_permutation(size: int, seed: int, epoch: int, lane: int, block: int) -> Rows:
+    """Consecutive windows of steps ask for the same block again and again; two epochs of 64 lanes fit the cache."""
+    order = _permutation(size, seed, epoch, lane, block)
+    order.flags.writeable = False
+    return order
