@@ -1,0 +1,196 @@
+"""How the processes of a world exchange tensors: the only caller of torch.distributed's collectives.
+
+Every collective has a deadline that is named when it passes, and is counted in bytes and seconds. No collective carries
+pickled objects, since neither gloo nor NCCL authenticates its peers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import _set_pg_timeout
+
+from echelon.errors import CommunicationError
+from echelon.world import World
+
+BUCKET_BYTES = 32 << 20
+
+
+class Comm:
+    """The collectives of one process, and what they cost.
+
+    bytes_sent: what this process sends in a ring all-reduce, 2(n-1)/n of the payload; for the others the payload.
+    seconds: time in which this process waited for a collective.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.bytes_sent = 0.0
+        self.seconds = 0.0
+        self._phase = "start"
+        self._timeout = timedelta(seconds=30)
+
+    def deadline(self, phase: str, seconds: float) -> None:
+        """From here on a collective may take so long; the phase is named in the error when it takes longer."""
+        if self.world.size > 1 and (phase, seconds) != (self._phase, self._timeout.total_seconds()):
+            self._timeout = timedelta(seconds=seconds)
+            _set_pg_timeout(self._timeout)
+        self._phase = phase
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by its sum over the ranks. The result is bitwise the same on every rank."""
+        if self.world.size == 1:
+            return
+        with self._waiting("sum"):
+            for bucket in _buckets(tensors):
+                flat = torch.cat([t.detach().reshape(-1) for t in bucket])
+                dist.all_reduce(flat)
+                self._count_ring(flat)
+                _scatter(flat, bucket)
+
+    def maximum(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by its maximum over the ranks."""
+        if self.world.size == 1:
+            return
+        with self._waiting("maximum"):
+            for bucket in _buckets(tensors):
+                flat = torch.cat([t.detach().reshape(-1) for t in bucket])
+                dist.all_reduce(flat, op=dist.ReduceOp.MAX)
+                self._count_ring(flat)
+                _scatter(flat, bucket)
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by rank 0's."""
+        if self.world.size == 1:
+            return
+        with self._waiting("broadcast"):
+            for bucket in _buckets(tensors):
+                flat = torch.cat([t.detach().reshape(-1) for t in bucket])
+                dist.broadcast(flat, src=0)
+                self.bytes_sent += flat.numel() * flat.element_size() if self.world.is_first else 0
+                _scatter(flat, bucket)
+
+    def gather_bytes(self, data: bytes) -> list[bytes]:
+        """What every rank gave, in rank order, on every rank."""
+        if self.world.size == 1:
+            return [data]
+        device = self.world.device
+        with self._waiting("gather"):
+            sizes = torch.zeros(self.world.size, dtype=torch.int64, device=device)
+            sizes[self.world.rank] = len(data)
+            dist.all_reduce(sizes)
+            longest = int(sizes.max())
+            mine = torch.zeros(longest, dtype=torch.uint8)
+            mine[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else mine[:0]
+            parts = [torch.empty(longest, dtype=torch.uint8, device=device) for _ in range(self.world.size)]
+            if longest:
+                dist.all_gather(parts, mine.to(device))
+            self.bytes_sent += longest
+        return [part[: int(size)].cpu().numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
+
+    def sum_gradients(self, state: dict[str, Any], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        """A DDP communication hook: the plain sum of a bucket of gradients, overlapped with the backward pass.
+
+        `state["ready"]` is left at the moment the bucket was ready; after the last one, backward only waits.
+        """
+        buffer = bucket.buffer()
+        self._count_ring(buffer)
+        state["ready"] = time.perf_counter()
+        work = dist.all_reduce(buffer, async_op=True)
+        return work.get_future().then(lambda future: future.value()[0])
+
+    @contextmanager
+    def naming(self, what: str) -> Iterator[None]:
+        """Turns what torch raises when a peer is gone or a deadline passes into an error that says where it was."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            if not is_communication_failure(error):
+                raise
+            raise CommunicationError(
+                f"{self.world}: {what} failed in phase '{self._phase}' "
+                f"(deadline {self._timeout.total_seconds():.0f} s): {str(error).splitlines()[0]}"
+            ) from error
+
+    @contextmanager
+    def _waiting(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        with self.naming(what):
+            yield
+        self.seconds += time.perf_counter() - start
+
+    def _count_ring(self, payload: Tensor) -> None:
+        size = self.world.size
+        self.bytes_sent += payload.numel() * payload.element_size() * 2 * (size - 1) / size
+
+
+def is_communication_failure(error: BaseException) -> bool:
+    """Whether an error says that a peer or the network failed, and not that the computation is wrong."""
+    if isinstance(error, (CommunicationError, dist.DistError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        sign in text for sign in ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL")
+    )
+
+
+@contextmanager
+def connect(world: World, store: dist.Store | None, *, interface: str | None, seconds: float) -> Iterator[Comm]:
+    """The collectives of this process, from the meeting of all ranks in the store until the end of the block.
+
+    Args:
+        store: where the ranks meet; None for a world of one.
+        interface: the network interface that gloo and NCCL must use; None lets them choose.
+        seconds: deadline of the meeting.
+
+    Raises:
+        CommunicationError: not all ranks came in time.
+    """
+    comm = Comm(world)
+    if world.size == 1:
+        yield comm
+        return
+    if store is None:
+        raise ValueError(f"a world of {world.size} processes needs a store to meet in")
+    if interface:
+        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
+    backend = "cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo"
+    with comm.naming("the meeting of all ranks"):
+        dist.init_process_group(
+            backend, store=store, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=seconds)
+        )
+    comm._timeout = timedelta(seconds=seconds)
+    try:
+        yield comm
+    finally:
+        dist.destroy_process_group()
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one dtype and device together, each group of a bounded size."""
+    groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    sizes: dict[tuple[torch.dtype, torch.device], int] = {}
+    for tensor in tensors:
+        key = (tensor.dtype, tensor.device)
+        size = tensor.numel() * tensor.element_size()
+        if key in groups and sizes[key] + size > BUCKET_BYTES:
+            yield groups.pop(key)
+            sizes.pop(key)
+        groups.setdefault(key, []).append(tensor)
+        sizes[key] = sizes.get(key, 0) + size
+    yield from groups.values()
+
+
+def _scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    start = 0
+    for tensor in tensors:
+        tensor.detach().copy_(flat[start : start + tensor.numel()].view_as(tensor))
+        start += tensor.numel()

@@ -1,0 +1,7 @@
+"""How the replicas of a model agree. A strategy is a value; starting it gives the replica of one worker."""
+
+from echelon.sync.allreduce import AllReduce
+from echelon.sync.averaging import Averaging
+from echelon.sync.protocol import Replica, Strategy, Tally
+
+__all__ = ["AllReduce", "Averaging", "Replica", "Strategy", "Tally"]

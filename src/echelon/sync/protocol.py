@@ -1,0 +1,100 @@
+"""What the training loop asks of a strategy."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from echelon.comm import Comm
+
+
+@dataclass
+class Tally:
+    """What workers count between two boundaries; its sum over the ranks is exchanged at each boundary.
+
+    weight: loss weight consumed (rows, or tokens for sequences). loss: sum of the losses. rows: rows consumed.
+    reading, computing, synchronising: seconds. sent: bytes.
+    checkpoint, stop: set to 1 by rank 0 alone, so that its decisions reach everybody at the same boundary.
+    """
+
+    weight: float = 0.0
+    loss: float = 0.0
+    rows: float = 0.0
+    reading: float = 0.0
+    computing: float = 0.0
+    synchronising: float = 0.0
+    sent: float = 0.0
+    checkpoint: float = 0.0
+    stop: float = 0.0
+
+    def summed(self, comm: Comm) -> Tally:
+        """The sum of this tally over the ranks."""
+        vector = torch.tensor(astuple(self), dtype=torch.float64, device=comm.world.device)
+        comm.sum([vector])
+        return Tally(*vector.tolist())
+
+    def add(self, other: Tally) -> None:
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    def clear(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+
+class Replica(Protocol):
+    """One worker's copy of the model under a strategy. The loop calls it in this order:
+
+        for each global step:
+            for each microbatch:  with replica.microbatch(last): replica.module(batch) → (loss sum, weight); backward
+            replica.before_step(tally)      # leaves in .grad what the optimizer shall use
+            optimizer.step()
+            replica.after_step(step, tally, last)
+
+    Exactly one of before_step and after_step returns, at a boundary, the tally summed over ranks; else both return None.
+    """
+
+    module: nn.Module
+
+    def microbatch(self, last: bool) -> AbstractContextManager[Any]: ...
+
+    def before_step(self, tally: Tally) -> Tally | None: ...
+
+    def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None: ...
+
+    def agree(self, share: float) -> None:
+        """Makes parameters and buffers equal on all ranks, for evaluation and checkpoints; called at boundaries only.
+
+        share: this rank's part of the loss weight since the last boundary, for weighted means.
+        """
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """A way for replicas to agree: a frozen dataclass of plain values, so that it can be stored with the run.
+
+    sync_every: steps between boundaries. replicated_optimizer: whether every rank has the same optimizer state.
+    """
+
+    @property
+    def sync_every(self) -> int: ...
+
+    @property
+    def replicated_optimizer(self) -> bool: ...
+
+    def start(self, objective: nn.Module, comm: Comm) -> Replica:
+        """The replica of this worker.
+
+        objective: module(batch or None) → (sum of losses, weight); None stands for a step without rows and gives a zero
+        that depends on every parameter. Its parameters and buffers are equal on all ranks already.
+        """
+
+
+def scale_gradients(module: nn.Module, factor: float) -> None:
+    """Multiplies every gradient by the factor."""
+    gradients: list[Tensor] = [p.grad for p in module.parameters() if p.grad is not None]
+    if gradients:
+        torch._foreach_mul_(gradients, factor)
