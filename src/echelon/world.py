@@ -11,6 +11,8 @@ import torch
 
 from echelon.errors import EchelonError
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class World:
@@ -25,7 +27,7 @@ class World:
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     host: str = "localhost"
     attempt: int = 1
 

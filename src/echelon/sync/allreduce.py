@@ -1,7 +1,8 @@
 """AllReduce: gradients are summed over the workers in every step, overlapped with the backward pass.
 
-The gradient is Σ sums / Σ weights over all ranks, so it equals that of one process on the whole global batch whatever the
-shares (Li et al., "PyTorch Distributed", VLDB 2020, for the overlap; DDP itself would weigh unequal batches equally).
+The gradient is Σ sums / Σ weights over all ranks, so it equals that of one process on the whole global batch,
+whatever the shares. DDP itself would weigh unequal batches equally (for the overlap: Li et al., "PyTorch Distributed",
+VLDB 2020).
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class AllReduceReplica:
     def microbatch(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext() if last or self._comm.world.size == 1 else self._ddp.no_sync()
 
-    def before_step(self, tally: Tally) -> Tally:
+    def before_step(self, weight: float, tally: Tally) -> Tally:
         if self._comm.world.size > 1:
             # Once the last bucket was ready, the rest of the backward pass was nothing but waiting for the sums.
             self._comm.seconds += time.perf_counter() - self._last_bucket["ready"]

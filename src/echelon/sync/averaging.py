@@ -46,20 +46,16 @@ class AveragingReplica:
         self.module = objective
         self._comm = comm
         self._sync_every = sync_every
-        self._weight_before = 0.0
 
     def microbatch(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def before_step(self, tally: Tally) -> None:
-        weight = tally.weight - self._weight_before
-        self._weight_before = tally.weight
+    def before_step(self, weight: float, tally: Tally) -> None:
         scale_gradients(self.module, 1 / weight if weight else 0.0)
 
     def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None:
         if step % self._sync_every and not last:
             return None
-        self._weight_before = 0.0
         total = tally.summed(self._comm)
         share = tally.weight / total.weight if total.weight else 1 / self._comm.world.size
         average_parameters(self._comm, self.module, share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -37,12 +37,8 @@ class Tally:
         comm.sum([vector])
         return Tally(*vector.tolist())
 
-    def add(self, other: Tally) -> None:
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-    def clear(self) -> None:
-        self.__init__()  # type: ignore[misc]
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Replica(Protocol):
@@ -50,18 +46,19 @@ class Replica(Protocol):
 
         for each global step:
             for each microbatch:  with replica.microbatch(last): replica.module(batch) → (loss sum, weight); backward
-            replica.before_step(tally)      # leaves in .grad what the optimizer shall use
+            replica.before_step(weight, tally)      # leaves in .grad what the optimizer shall use
             optimizer.step()
             replica.after_step(step, tally, last)
 
-    Exactly one of before_step and after_step returns, at a boundary, the tally summed over ranks; else both return None.
+    `weight` is what this rank consumed in this step, `tally` all that it counted since the last boundary. At a boundary
+    exactly one of before_step and after_step returns the tally summed over the ranks; otherwise both return None.
     """
 
     module: nn.Module
 
     def microbatch(self, last: bool) -> AbstractContextManager[Any]: ...
 
-    def before_step(self, tally: Tally) -> Tally | None: ...
+    def before_step(self, weight: float, tally: Tally) -> Tally | None: ...
 
     def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None: ...
 

@@ -1,0 +1,110 @@
+"""What the user supplies: a model, its loss, its optimizer and how it is evaluated."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from echelon.data.batch import Batch
+from echelon.data.keyed import Draw
+from echelon.data.manifest import Dataset
+from echelon.errors import EchelonError
+
+Loss = tuple[Tensor, Tensor | float]
+
+
+class Learner(ABC):
+    """Subclass it as a dataclass whose fields are plain values (numbers, strings, booleans, lists of these).
+
+    A run stores the class's import path and the fields, never a pickle; `echelon.load` builds the model from them.
+    """
+
+    columns: ClassVar[tuple[str, ...] | None] = None
+    """The columns to read; None for all."""
+
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """A new model. Rank 0's initial weights are copied to all other ranks."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """The sum of the losses over the batch and its weight: the number of rows, or of tokens for sequences."""
+
+    @abstractmethod
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimizer of the model's parameters."""
+
+    def rate(self, step: int) -> float:
+        """What every learning rate is multiplied by at a global step, counted from 0."""
+        return 1.0
+
+    def prepare(self, batch: Batch, draw: Draw | None) -> Batch:
+        """The batch as the model wants it, on the model's device.
+
+        draw: random numbers for augmentation that depend on (seed, epoch, row) only; None outside of training.
+        """
+        return batch
+
+    def metrics(self) -> dict[str, Metric]:
+        """New metrics by name; their states must be merged by sum, maximum, minimum or concatenation."""
+        return {}
+
+    def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:  # noqa: B027
+        """Adds the rows of a batch to the metrics."""
+
+    def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
+        """What the trivial predictor reaches on a split, by metric."""
+        return {}
+
+    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
+        """The columns of a prediction, each with one entry a row."""
+        raise EchelonError(f"{type(self).__name__} defines no predict(model, batch): add it to write predictions")
+
+
+class Objective(nn.Module):
+    """The loss of a learner as a module, so that a strategy can wrap it."""
+
+    def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Batch], Loss]) -> None:
+        super().__init__()
+        self.model = model
+        self._loss = loss
+
+    def forward(self, batch: Batch | None) -> Loss:
+        """For None a zero that depends on every parameter: all gradients are zero; the model sees no empty batch."""
+        if batch is None:
+            return torch.stack([(p * 0).sum() for p in self.model.parameters() if p.requires_grad]).sum(), 0.0
+        return self._loss(self.model, batch)
+
+
+def describe(value: object) -> dict[str, Any]:
+    """{"type": import path, "fields": plain values} of a dataclass: how learners and strategies are stored."""
+    kind = type(value)
+    stored = {f.name: getattr(value, f.name) for f in fields(value) if f.init} if is_dataclass(value) else {}
+    return {"type": f"{kind.__module__}:{kind.__qualname__}", "fields": stored}
+
+
+def rebuild(description: dict[str, Any]) -> Any:
+    """The value that `describe` described.
+
+    Raises:
+        EchelonError: its class cannot be imported here, which is so for a class of a script or a notebook.
+    """
+    path = description["type"]
+    module, _, name = path.partition(":")
+    try:
+        kind: Any = importlib.import_module(module)
+        for part in name.split("."):
+            kind = getattr(kind, part)
+    except (ImportError, AttributeError) as error:
+        raise EchelonError(
+            f"the class {path} that this run was made with cannot be imported here ({error}): "
+            "put it into an importable module, or pass the learner itself"
+        ) from None
+    return kind(**description["fields"])
