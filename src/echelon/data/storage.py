@@ -1,0 +1,196 @@
+"""One folder somewhere: on a disk, in an object store or in HDFS, always with the same few operations.
+
+Object stores have neither rename nor folders, so nothing here relies on them: a file appears whole when its writer is
+closed, and what belongs together is committed by a manifest that is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from echelon.errors import DataError, StorageError
+
+_SCHEMES = ("file", "s3", "hdfs", "gs", "abfs", "abfss")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in a storage. path: relative to the storage's folder. size: bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A folder at a URL. Made by `open_storage`; pickled as its URL.
+
+    All paths are relative to the folder, with "/". A missing file is a FileNotFoundError and every other failure a
+    StorageError; both name the whole URL.
+    """
+
+    url: str
+    _system: pafs.FileSystem = field(repr=False, compare=False)
+    _base: str = field(repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_storage, (self.url,)
+
+    def child(self, path: str) -> Storage:
+        """The folder at a path within this one."""
+        return Storage(self.url_of(path), self._system, self._path(path))
+
+    def url_of(self, path: str) -> str:
+        """The whole URL of a file or folder within."""
+        self._path(path)
+        if "://" not in self.url:
+            return f"{self.url}/{path}"
+        parts = urlsplit(self.url)
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{quote(path, safe='/=')}").geturl()
+
+    def read(self, path: str) -> bytes:
+        """The whole content of a file."""
+        with self._named("read", path), self._system.open_input_file(self._path(path)) as file:
+            return file.read()
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a whole file, in place of one that is there."""
+        with self._named("write", path), self.open_output(path) as file:
+            file.write(content)
+
+    def read_json(self, path: str) -> Any:
+        """The content of a JSON file.
+
+        Raises:
+            DataError: it is not JSON (half-written, perhaps).
+        """
+        content = self.read(path)
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise DataError(f"{self.url_of(path)} is not JSON, it may be half-written: {error}") from None
+
+    def write_json(self, path: str, value: Any) -> None:
+        self.write(path, json.dumps(value, sort_keys=True, allow_nan=False).encode())
+
+    def open_input(self, path: str) -> pa.NativeFile:
+        """A file for reading anywhere in it."""
+        with self._named("read", path):
+            return self._system.open_input_file(self._path(path))
+
+    def open_output(self, path: str) -> pa.NativeFile:
+        """A new file, which is there once it is closed."""
+        target = self._path(path)
+        with self._named("write", path):
+            if isinstance(self._system, pafs.LocalFileSystem):
+                self._system.create_dir(target.rpartition("/")[0], recursive=True)
+            return self._system.open_output_stream(target)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file at this path; a folder is none."""
+        with self._named("look for", path):
+            return self._system.get_file_info(self._path(path)).type == pafs.FileType.File
+
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        with self._named("look for", path):
+            info = self._system.get_file_info(self._path(path))
+        if info.type != pafs.FileType.File:
+            raise FileNotFoundError(f"there is no file {self.url_of(path)}")
+        return info.size
+
+    def list(self, prefix: str = "", recursive: bool = True) -> list[Entry]:
+        """The files in the folder `prefix`, sorted by path; none where there is no such folder."""
+        selector = pafs.FileSelector(self._path(prefix), allow_not_found=True, recursive=recursive)
+        with self._named("list", prefix):
+            found = self._system.get_file_info(selector)
+        start = len(self._base.rstrip("/")) + 1
+        files = (info for info in found if info.type == pafs.FileType.File)
+        return sorted((Entry(info.path[start:], info.size) for info in files), key=lambda entry: entry.path)
+
+    def delete(self, path: str) -> None:
+        """Delete a file."""
+        with self._named("delete", path):
+            self._system.delete_file(self._path(path))
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a folder and all that is in it, if it is there."""
+        if not path:
+            raise ValueError("name the folder to be deleted: the storage itself is never emptied")
+        with self._named("delete", path), suppress(FileNotFoundError):
+            self._system.delete_dir(self._path(path))
+
+    def _path(self, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"a path within {self.url} must be relative and stay inside, got '{path}'")
+        return f"{self._base.rstrip('/')}/{path}" if path else self._base
+
+    @contextmanager
+    def _named(self, action: str, path: str) -> Iterator[None]:
+        """Errors of the file system as errors that name the operation and the URL."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no file {self.url_of(path)}") from None
+        except StorageError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(f"cannot {action} {self.url_of(path)}: {error}") from error
+
+
+def open_storage(url: str | os.PathLike[str]) -> Storage:
+    """The folder at a URL; it need not be there yet.
+
+    url: a path, or file://, s3://, hdfs:// or another scheme of pyarrow.fs. An S3 endpoint other than Amazon's is given
+        as s3://bucket/folder?endpoint_override=host:port&scheme=http or in AWS_ENDPOINT_URL; keys come from the
+        environment (AWS_ACCESS_KEY_ID, …) or the machine's role, never from the URL, which ends up in logs.
+
+    Raises:
+        DataError: the URL is not understood. StorageError: its storage cannot be reached.
+    """
+    url = os.fspath(url)
+    if "://" not in url:
+        base = os.path.abspath(os.path.expanduser(url))
+        return Storage(base, pafs.LocalFileSystem(), base)
+    parts = urlsplit(re.sub("^s3[an]://", "s3://", url))
+    if parts.scheme not in _SCHEMES:
+        raise DataError(f"'{url}' has the unknown scheme '{parts.scheme}': use a path or one of {', '.join(_SCHEMES)}")
+    if parts.password is not None:
+        raise DataError(
+            f"the URL of {parts.hostname}{parts.path} carries a password, which would end up in logs: "
+            "give keys by the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+        )
+    # Characters such as spaces are forgiven; what is already escaped stays so.
+    clean = parts._replace(path=quote(parts.path.rstrip("/") or "/", safe="/=%")).geturl()
+    system, base = _connect(clean, _endpoint(parts.scheme, parts.query), os.getpid())
+    return Storage(clean, system, base)
+
+
+def _endpoint(scheme: str, query: str) -> str:
+    """The query string that leads to the endpoint of the environment, where the URL names none."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    options = dict(parse_qsl(query))
+    if scheme != "s3" or not endpoint or "endpoint_override" in options:
+        return query
+    parts = urlsplit(endpoint)
+    return urlencode({**options, "endpoint_override": parts.netloc, "scheme": parts.scheme})
+
+
+@lru_cache(maxsize=256)
+def _connect(url: str, query: str, process: int) -> tuple[pafs.FileSystem, str]:
+    """The file system of a URL and the path in it. Cached by process: connections do not survive a fork."""
+    try:
+        return pafs.FileSystem.from_uri(urlsplit(url)._replace(query=query).geturl())
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot open {url}: {error}") from error
