@@ -123,13 +123,17 @@ class EpochPlan:
     @cached_property
     def _group_ends(self) -> Rows:
         """[groups]: where each row group, in the epoch's order, ends in the concatenated order."""
-        return np.cumsum(np.asarray(self.group_rows, dtype=np.int64)[self.group_order], dtype=np.int64)
+        return np.cumsum(self._sizes[self.group_order], dtype=np.int64)
 
     @cached_property
-    def _group_starts(self) -> Rows:
-        """[groups]: number of the first row of each row group, in the dataset's order."""
-        sizes = np.asarray(self.group_rows, dtype=np.int64)
-        return np.cumsum(sizes, dtype=np.int64) - sizes
+    def _sizes(self) -> Rows:
+        return np.asarray(self.group_rows, dtype=np.int64)
+
+    @cached_property
+    def _group_shifts(self) -> Rows:
+        """[groups]: what turns a position in the epoch's order into a row number, in the epoch's order of groups."""
+        starts = np.cumsum(self._sizes, dtype=np.int64) - self._sizes
+        return starts[self.group_order] - (self._group_ends - self._sizes[self.group_order])
 
     def lane_rows(self, lane: int) -> int:
         """Rows that a lane holds."""
@@ -151,32 +155,44 @@ class EpochPlan:
         Blocks of lane l are shifted by lW/L, so that the lanes change blocks one after another and reading is
         spread evenly over the steps instead of coming in a burst.
         """
-        shift = lane * self.block_rows // self.lanes
-        start = block * self.block_rows - shift
+        start = block * self.block_rows - self._shift(lane)
         return max(start, 0), min(start + self.block_rows, self.lane_rows(lane))
 
-    def _block_of(self, lane: int, position: int) -> int:
-        return (position + lane * self.block_rows // self.lanes) // self.block_rows
+    def _shift(self, lane: int) -> int:
+        return lane * self.block_rows // self.lanes
 
     def block_groups(self, lane: int, step: int) -> tuple[int, ...]:
         """The row groups under the block that a lane reads at a step: all that seeking to that step must open."""
-        position = min(self.given(lane, step), self.lane_rows(lane) - 1)
-        if position < 0:
-            return ()
-        start, end = (
-            int(self._lane_starts[lane]) + p for p in self._block_bounds(lane, self._block_of(lane, position))
-        )
-        first, last = np.searchsorted(self._group_ends, [start, end - 1], side="right")
-        return tuple(int(g) for g in self.group_order[first : last + 1] if self.group_rows[g])
+        return tuple(self.held_groups([lane], step).tolist())
+
+    def held_groups(self, share: Sequence[int], step: int) -> Rows:
+        """The row groups under the blocks that the lanes of a share read at a step, once each, in the epoch's order.
+
+        A lane that has given all its rows still counts with its last block.
+        """
+        lanes = np.asarray(share, dtype=np.int64)
+        held = (self.rows + lanes) // self.lanes
+        lanes, held = lanes[held > 0], held[held > 0]
+        position = np.minimum((self.rows_before(step) + lanes) // self.lanes, held - 1)
+        shift = lanes * self.block_rows // self.lanes
+        start = (position + shift) // self.block_rows * self.block_rows - shift
+        end = np.minimum(start + self.block_rows, held)
+        begin = self._lane_starts[lanes]
+        first = np.searchsorted(self._group_ends, begin + np.maximum(start, 0), side="right")
+        count = np.searchsorted(self._group_ends, begin + end - 1, side="right") - first + 1
+        places = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+        groups = self.group_order[np.unique(places)]
+        return groups[self._sizes[groups] > 0]
 
     def _lane_order(self, lane: int, first: int, last: int) -> Rows:
         """Positions in the concatenated order of a lane's rows [first, last), in the order in which they are given."""
         pieces = []
-        for block in range(self._block_of(lane, first), self._block_of(lane, last - 1) + 1):
+        shift, begin = self._shift(lane), int(self._lane_starts[lane])
+        for block in range((first + shift) // self.block_rows, (last - 1 + shift) // self.block_rows + 1):
             start, end = self._block_bounds(lane, block)
-            order = start + self._block_order(lane, block, end - start)
-            pieces.append(order[max(first - start, 0) : last - start])
-        return int(self._lane_starts[lane]) + np.concatenate(pieces)
+            order = self._block_order(lane, block, end - start)
+            pieces.append(begin + start + order[max(first - start, 0) : last - start])
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def _block_order(self, lane: int, block: int, size: int) -> Rows:
         if not self.shuffle:
@@ -185,25 +201,22 @@ class EpochPlan:
 
     def read(self, share: Sequence[int], first_step: int, last_step: int) -> Steps:
         """The rows that the lanes of a share give in steps [first_step, last_step)."""
-        count = last_step - first_step
-        orders, steps = [], []
-        for lane in share:
-            ends = [self.given(lane, k) for k in range(first_step, last_step + 1)]
-            if ends[-1] > ends[0]:
-                orders.append(self._lane_order(lane, ends[0], ends[-1]))
-                steps.append(np.repeat(np.arange(count), np.diff(ends)))
+        steps = last_step - first_step
+        before = np.asarray([self.rows_before(k) for k in range(first_step, last_step + 1)], dtype=np.int64)
+        given = (before + np.asarray(share, dtype=np.int64)[:, None]) // self.lanes  # [lanes of the share, steps + 1]
+        spans = zip(share, given[:, 0].tolist(), given[:, -1].tolist(), strict=True)
+        orders = [self._lane_order(lane, first, last) for lane, first, last in spans if last > first]
         if not orders:
-            return Steps(np.empty(0, dtype=np.int64), np.zeros(count, dtype=np.int64))
-        step_of = np.concatenate(steps)
+            return Steps(np.empty(0, dtype=np.int64), np.zeros(steps, dtype=np.int64))
+        counts = np.diff(given, axis=1)
+        step_of = np.repeat(np.tile(np.arange(steps), len(share)), counts.ravel())
         positions = np.concatenate(orders)[np.argsort(step_of, kind="stable")]
-        return Steps(self._row_numbers(positions), np.cumsum(np.bincount(step_of, minlength=count), dtype=np.int64))
+        return Steps(self._row_numbers(positions), np.cumsum(counts.sum(axis=0), dtype=np.int64))
 
     def _row_numbers(self, positions: Rows) -> Rows:
         """Positions in the concatenated order → row numbers of the dataset."""
         place = np.searchsorted(self._group_ends, positions, side="right")
-        group = self.group_order[place]
-        sizes = np.asarray(self.group_rows, dtype=np.int64)
-        return self._group_starts[group] + positions - (self._group_ends[place] - sizes[group])
+        return positions + self._group_shifts[place]
 
 
 @lru_cache(maxsize=1024)
