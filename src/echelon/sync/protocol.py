@@ -18,7 +18,8 @@ class Tally:
 
     weight: loss weight consumed (rows, or tokens for sequences). loss: sum of the losses. rows: rows consumed.
     reading, computing, synchronising: seconds. sent: bytes.
-    checkpoint, stop: set to 1 by rank 0 alone, so that its decisions reach everybody at the same boundary.
+    seconds: of training, by rank 0's clock; evaluate, checkpoint, stop: 1 or 0. Rank 0 alone sets these, so that its
+        decisions reach everybody at the same boundary.
     """
 
     weight: float = 0.0
@@ -28,6 +29,8 @@ class Tally:
     computing: float = 0.0
     synchronising: float = 0.0
     sent: float = 0.0
+    seconds: float = 0.0
+    evaluate: float = 0.0
     checkpoint: float = 0.0
     stop: float = 0.0
 

@@ -33,6 +33,12 @@ class Learner(ABC):
     def model(self) -> nn.Module:
         """A new model. Rank 0's initial weights are copied to all other ranks."""
 
+    def initialise(self, model: nn.Module, dataset: Dataset) -> None:  # noqa: B027
+        """Gives a new model what only the dataset knows, such as the mean of its images, as buffers or weights.
+
+        Called once, before the first step; a loaded model has it already.
+        """
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The sum of the losses over the batch and its weight: the number of rows, or of tokens for sequences."""

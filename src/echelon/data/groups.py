@@ -1,0 +1,101 @@
+"""The row groups of one split: how many rows each has, and the decoded values of any one of them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from echelon.data.cells import Decoded, decode
+from echelon.data.manifest import Dataset
+from echelon.data.parts import Part, open_part
+from echelon.data.plan import Rows
+from echelon.data.schema import Schema
+
+_OPEN_PARTS = 32
+_OBJECT_BYTES = 128
+"""Roughly what CPython takes for one string or one array over foreign memory."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a row group lies: which data file of the split, and which row group of that file."""
+
+    file: int
+    group: int
+
+
+class RowGroups:
+    """The row groups of a split, some of its columns.
+
+    rows: rows of each row group, in the dataset's order (int64, [groups]).
+    starts: number of the first row of each (int64, [groups]).
+    Safe for several threads; each keeps some files of its own open.
+
+    Raises:
+        DataError: there is no such split or column.
+    """
+
+    def __init__(self, dataset: Dataset, split: str, columns: Iterable[str] | None = None) -> None:
+        self.schema: Schema = dataset.schema if columns is None else dataset.schema.select(columns)
+        self.fixed = tuple(c for c in self.schema.columns if not c.is_string and not c.is_variable)
+        self.ragged = tuple(c for c in self.schema.columns if c.is_string or c.is_variable)
+        self._dataset = dataset
+        self._files = dataset.manifest.files(split)
+        self._places = [_Place(f, g) for f, file in enumerate(self._files) for g in range(len(file.row_groups))]
+        stored = [group for file in self._files for group in file.row_groups]
+        self.rows: Rows = np.asarray([group.rows for group in stored], dtype=np.int64)
+        self.starts: Rows = np.cumsum(self.rows, dtype=np.int64) - self.rows
+        self._stored_bytes = np.asarray([group.bytes for group in stored], dtype=np.int64)
+        self._verified = np.zeros(len(stored), dtype=bool)
+        self._local = threading.local()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in the columns of fixed shape."""
+        return sum(column.cell_bytes for column in self.fixed)
+
+    @property
+    def bytes(self) -> Rows:
+        """Memory of each row group when it is decoded; of the ragged columns an upper bound (int64, [groups])."""
+        fixed = self.rows * self.row_bytes
+        return fixed + self._stored_bytes + self.rows * _OBJECT_BYTES * len(self.ragged) if self.ragged else fixed
+
+    def of(self, rows: Rows) -> Rows:
+        """The row group of each row (int64, like `rows`)."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
+    def url(self, group: int) -> str:
+        """The data file in which a row group lies."""
+        return self._dataset.data.url_of(self._files[self._places[group].file].path)
+
+    def decode(self, group: int) -> dict[str, Decoded]:
+        """The values of a row group, as `cells.decode` gives them.
+
+        Page checksums are verified the first time only: they guard the file, and checking costs as much as reading.
+
+        Raises:
+            DataError: the file is missing, damaged, or not the one that the manifest means. StorageError: it cannot
+                be read at present.
+        """
+        place, verify = self._places[group], not self._verified[group]
+        table = self._part(place.file, verify).read([place.group], self.schema.names)
+        values = decode(self.schema, table)
+        self._verified[group] = True
+        return values
+
+    def _part(self, file: int, verify: bool) -> Part:
+        """An open data file of this thread."""
+        parts: OrderedDict[tuple[int, bool], Part] = self._local.__dict__.setdefault("parts", OrderedDict())
+        if (file, verify) not in parts:
+            parts[file, verify] = open_part(self._dataset, self._files[file], verify)
+            if len(parts) > _OPEN_PARTS:
+                parts.popitem(last=False)[1].close()
+        parts.move_to_end((file, verify))
+        return parts[file, verify]

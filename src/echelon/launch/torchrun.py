@@ -1,0 +1,64 @@
+"""Trains as one of the processes that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import torch.distributed as dist
+
+from echelon.errors import CommunicationError, EchelonError
+from echelon.train.progress import Progress
+from echelon.train.run import Event, RunFolder
+from echelon.train.worker import Job, train_worker
+from echelon.world import World, torchrun_world
+
+MEETING_SECONDS = 60.0
+
+
+def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether torchrun (or what sets the same variables) started this process."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(environment)
+
+
+def meeting_store(environment: Mapping[str, str] = os.environ) -> dist.Store:
+    """The store that torchrun's processes meet in, with the keys of this start apart from those of earlier ones.
+
+    Raises:
+        CommunicationError: it cannot be reached in a minute.
+    """
+    world = torchrun_world(environment)
+    address, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    agents = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    try:
+        store = dist.TCPStore(
+            address,
+            port,
+            is_master=world.is_first and not agents,
+            timeout=timedelta(seconds=MEETING_SECONDS),
+            wait_for_workers=False,
+        )
+    except (dist.DistError, RuntimeError) as error:
+        raise CommunicationError(f"{world} does not reach the store at {address}:{port}: {error}") from error
+    return dist.PrefixStore(f"echelon/{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def train_as_rank(job: Job, create: Callable[[], None], on_event: Callable[[Event], None]) -> tuple[Progress, World]:
+    """Trains as this process's rank, from the newest checkpoint of the run if there is one.
+
+    Args:
+        create: makes the run's folder, if there is none yet; called by rank 0 alone.
+    """
+    world, store = torchrun_world(), meeting_store()
+    if world.is_first:
+        create()
+        store.set("attempt", str(RunFolder(job.run).start_attempt()))
+    try:
+        store.wait(["attempt"], timedelta(seconds=MEETING_SECONDS))
+    except RuntimeError:
+        raise EchelonError(f"{world}: rank 0 did not begin the run within {MEETING_SECONDS:.0f} s") from None
+    attempt = int(store.get("attempt"))
+    world = replace(world, attempt=attempt)
+    return train_worker(world, store, job, on_event), world

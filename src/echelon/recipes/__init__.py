@@ -1,0 +1,1 @@
+"""Ready applications: each a folder with its sources, models, learner and solvers."""

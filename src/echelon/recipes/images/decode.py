@@ -1,0 +1,69 @@
+"""Compressed images to pixels."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+
+from echelon.errors import EchelonError
+from echelon.recipes.images.rows import Pixels
+
+try:
+    from PIL import Image
+except ImportError:
+    Image = None  # type: ignore[assignment]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+class BrokenImage(Exception):
+    """The bytes are no image that can be decoded whole. The message says why."""
+
+
+def decode(data: bytes, size: tuple[int, int]) -> tuple[Pixels, bool]:
+    """An image as RGB, uint8 [3, H, W], and whether it was anything else in the file (grey, CMYK, palette, alpha).
+
+    It is stretched to `size` (height, width), as in the original preparation of ImageNet for Caffe; one of this size is
+    left as it is. Transparent pixels are laid on black.
+
+    Raises:
+        BrokenImage: the bytes are empty, cut off, no image, or one of absurd size.
+        EchelonError: Pillow is not installed.
+    """
+    if Image is None:
+        raise EchelonError("decoding images needs Pillow: pip install 'echelon[images]'")
+    if not data:
+        raise BrokenImage("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                converted = image.mode != "RGB"
+                image.draft("RGB", (size[1], size[0]))
+                rgb = _on_black(image) if converted else image
+                if rgb.size != (size[1], size[0]):
+                    rgb = rgb.resize((size[1], size[0]), Image.Resampling.BICUBIC, reducing_gap=3.0)
+                pixels = np.asarray(rgb)
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser meets.
+        raise BrokenImage(str(error) or type(error).__name__) from None
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), converted
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    """Any mode as RGB."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, image).convert("RGB")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        most = 255.0 if image.mode == "F" else 65535.0
+        return Image.fromarray(_to_bytes(np.asarray(image, dtype=np.float64), most)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_bytes(values: np.ndarray, most: float) -> Pixels:
+    """Values of 0…most as 0…255; Pillow itself would clip them at 255."""
+    return (values.clip(0, most) * (255 / most)).round().astype(np.uint8)

@@ -1,0 +1,99 @@
+"""A folder of class folders, optionally below train/, val/ and test/."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from echelon.data.storage import Storage
+from echelon.errors import DataError
+from echelon.recipes.images.decode import SUFFIXES, BrokenImage, decode
+from echelon.recipes.images.rows import TEST, TRAIN, VAL, Division, Item, Problem, Rows, Source
+
+SPLITS: Mapping[str, str] = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
+
+FILES_PER_ITEM = 256
+BYTES_AT_ONCE = 16 << 20
+
+
+@dataclass(frozen=True)
+class ClassFiles:
+    """Some image files of one split.
+
+    files: (path, label) of each. size: height and width that they are brought to.
+    strays: images in no class folder, to be reported.
+    """
+
+    split: str
+    files: tuple[tuple[str, int], ...]
+    size: tuple[int, int]
+    strays: tuple[str, ...] = ()
+
+    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+        yield from (Problem(path, "it lies in no class folder") for path in self.strays)
+        most = max(1, BYTES_AT_ONCE // (3 * self.size[0] * self.size[1]))
+        for start in range(0, len(self.files), most):
+            yield from self._decoded(storage, self.files[start : start + most])
+
+    def _decoded(self, storage: Storage, files: Sequence[tuple[str, int]]) -> Iterator[Rows | Problem]:
+        images, labels, keys, converted = [], [], [], 0
+        for path, label in files:
+            try:
+                pixels, changed = decode(storage.read(path), self.size)
+            except BrokenImage as error:
+                yield Problem(path, str(error))
+                continue
+            images.append(pixels)
+            labels.append(label)
+            keys.append(path)
+            converted += changed
+        if keys:
+            yield Rows(np.stack(images), np.asarray(labels, dtype=np.int64), keys, converted)
+
+
+def find_folders(
+    paths: Sequence[str], size: tuple[int, int], division: Division, classes: Sequence[str] | None
+) -> Source | None:
+    """The class folders among some paths below the source, or None if no folder of images is there.
+
+    A class is called after its folder; folders below it belong to it. Without a val or test folder the images are
+    divided. classes: the names that there may be, in the order of their labels; None for those found, sorted.
+
+    Raises:
+        DataError: a folder is none of `classes`.
+    """
+    images = sorted(path for path in paths if path.lower().endswith(SUFFIXES) and not _hidden(path))
+    above = {path.split("/")[0] for path in images if path.count("/") >= 2}
+    has_splits = bool(above) and above <= set(SPLITS)
+    skip = 1 if has_splits else 0
+    placed = [(path, path.split("/")[skip]) for path in images if path.count("/") > skip]
+    if not placed:
+        return None
+    names = tuple(classes) if classes is not None else tuple(sorted({name for _, name in placed}))
+    labels = {name: label for label, name in enumerate(names)}
+    unknown = sorted({name for _, name in placed} - set(labels))
+    if unknown:
+        raise DataError(f"the folders {', '.join(unknown)} are none of the classes {', '.join(names)}")
+    files: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    divide = division.test_fraction > 0 and (not has_splits or above == {"train"})
+    for path, name in placed:
+        split = SPLITS[path.split("/")[0]] if has_splits else TRAIN
+        files[division.split_of(path) if divide else split].append((path, labels[name]))
+    strays = tuple(path for path in images if path.count("/") <= skip)
+    return Source("class folders", names, tuple(_items(files, size, strays)))
+
+
+def _items(
+    files: Mapping[str, Sequence[tuple[str, int]]], size: tuple[int, int], strays: tuple[str, ...]
+) -> Iterator[Item]:
+    for split in sorted(files):
+        for start in range(0, len(files[split]), FILES_PER_ITEM):
+            yield ClassFiles(split, tuple(files[split][start : start + FILES_PER_ITEM]), size, strays)
+            strays = ()
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))

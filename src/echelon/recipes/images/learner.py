@@ -1,0 +1,153 @@
+"""The learner of the images recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from echelon.data.batch import Batch
+from echelon.data.keyed import Draw
+from echelon.data.manifest import Dataset
+from echelon.errors import DataError, EchelonError
+from echelon.recipes.images.models import Classifier, Quick, ResNet, seen_size
+from echelon.recipes.images.rows import TRAIN
+from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, rate
+from echelon.train.learner import Learner
+
+MEAN = "mean"
+WINDOW = "window"
+_TOP, _LEFT, _MIRROR = 1, 2, 3
+
+
+@dataclass
+class ImagesLearner(Learner):
+    """Classifies images.
+
+    classes: names in the order of the labels. size: height and width of the stored images. total_steps: of the whole
+    training, for the schedule.
+    The other fields are explained at `ImagesOptions`.
+    """
+
+    columns: ClassVar[tuple[str, ...] | None] = ("image", "label")
+
+    classes: list[str]
+    size: list[int]
+    total_steps: int
+    model_name: str = "quick"
+    width: int = 16
+    depth: int = 1
+    init: str = "he"
+    optimizer_name: str = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    bias_lr: float = 1.0
+    schedule: str = "one-cycle"
+    warmup: float = 0.1
+    label_smoothing: float = 0.0
+    scale: float = 1 / 64
+    crop: int = 0
+    pad: int = 4
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        _one_of("--schedule", self.schedule, SCHEDULES)
+        _one_of("--optimizer", self.optimizer_name, OPTIMIZERS)
+        _one_of("--init", self.init, ("he", "caffe"))
+        if self.total_steps < 1:
+            raise EchelonError(f"a training must have at least one step, got {self.total_steps}")
+        seen_size(tuple(self.size), self.crop)
+
+    def model(self) -> nn.Module:
+        model = Classifier(self._net(), torch.zeros(3, *self.size), scale=self.scale, crop=self.crop, pad=self.pad)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def initialise(self, model: nn.Module, dataset: Dataset) -> None:
+        """The mean image of the training split: the model keeps it, so that it can be used without the dataset."""
+        assert isinstance(model, Classifier)
+        mean = torch.from_numpy(dataset.asset(MEAN))
+        if mean.shape != model.mean.shape:
+            raise DataError(
+                f"{dataset.url}: its mean image is {tuple(mean.shape)}, but its images are {tuple(model.mean.shape)}"
+            )
+        model.mean.copy_(mean)
+
+    def _net(self) -> nn.Module:
+        if self.model_name == "quick":
+            return Quick(len(self.classes), seen_size(tuple(self.size), self.crop), self.init)
+        if self.model_name == "resnet":
+            return ResNet(len(self.classes), self.width, self.depth)
+        raise EchelonError(f"--model {self.model_name} is unknown; there are: quick, resnet")
+
+    def prepare(self, batch: Batch, draw: Draw | None) -> Batch:
+        """In training, adds where to cut each image and whether to mirror it: int64 [n, 3], see `Classifier`."""
+        if draw is None:
+            return batch
+        seen = seen_size(tuple(self.size), self.crop)
+        room = [whole + 2 * self.pad - part + 1 for whole, part in zip(self.size, seen, strict=True)]
+        windows = [
+            draw.integers(0, room[0], salt=_TOP),
+            draw.integers(0, room[1], salt=_LEFT),
+            draw.integers(0, 2 if self.mirror else 1, salt=_MIRROR),
+        ]
+        return batch.replace(**{WINDOW: torch.stack(windows, dim=1).to(batch["image"].device)})
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float]:
+        logits = model(batch["image"], batch[WINDOW] if WINDOW in batch.columns else None)
+        smoothing = self.label_smoothing if model.training else 0.0
+        total = F.cross_entropy(logits.float(), batch["label"], reduction="sum", label_smoothing=smoothing)
+        return total, float(len(batch))
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Biases and gains of norms have their own learning rate; the decay is that of all."""
+        matrices = [p for p in model.parameters() if p.ndim > 1]
+        vectors = [p for p in model.parameters() if p.ndim == 1]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "lr": self.lr * self.bias_lr}]
+        if self.optimizer_name == "adamw":
+            return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def rate(self, step: int) -> float:
+        return rate(self.schedule, step, self.total_steps, self.warmup)
+
+    def metrics(self) -> dict[str, Metric]:
+        count = max(len(self.classes), 2)
+        metrics: dict[str, Metric] = {"accuracy": MulticlassAccuracy(count, average="micro")}
+        if count > 5:
+            metrics["top5"] = MulticlassAccuracy(count, average="micro", top_k=5)
+        return metrics | {"loss": MeanMetric()}
+
+    def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
+        logits, labels = model(batch["image"]).float(), batch["label"]
+        for name, metric in metrics.items():
+            if name == "loss":
+                metric.update(F.cross_entropy(logits, labels, reduction="none"))
+            else:
+                metric.update(logits, labels)
+
+    def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
+        """Of always giving the classes that are most frequent in training, in that order."""
+        counts = dataset.info["counts"]
+        there = counts[split]
+        order = sorted(self.classes, key=lambda name: -counts[TRAIN].get(name, 0))
+        total = sum(there.values())
+        figures = {"accuracy": sum(there.get(name, 0) for name in order[:1]) / total}
+        if len(self.classes) > 5:
+            figures["top5"] = sum(there.get(name, 0) for name in order[:5]) / total
+        return figures
+
+    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
+        """The name of the most probable class and its probability, float32 [n]."""
+        probability, label = model(batch["image"]).float().softmax(1).max(1)
+        return {"label": [self.classes[i] for i in label.tolist()], "probability": probability}
+
+
+def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise EchelonError(f"{flag} {value} is unknown; there are: {', '.join(choices)}")

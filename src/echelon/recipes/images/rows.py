@@ -1,0 +1,78 @@
+"""What every kind of source gives: batches of rows, and problems with what could not become one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelon.data.storage import Storage
+
+Pixels = NDArray[np.uint8]
+TRAIN, VAL, TEST = "train", "val", "test"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of one split.
+
+    images: uint8 [n, 3, H, W], RGB. labels: int64 [n]. keys: n names, each unique in the source.
+    converted: how many of them were not RGB in the file.
+    """
+
+    images: Pixels
+    labels: NDArray[np.int64]
+    keys: list[str]
+    converted: int = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An image that is left out. item: its key. reason: why."""
+
+    item: str
+    reason: str
+
+
+class Item(Protocol):
+    """A part of a source that one task reads: picklable, and all its rows belong to one split."""
+
+    @property
+    def split(self) -> str: ...
+
+    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+        """What it holds, in a fixed order.
+
+        Raises:
+            DataError: the file as a whole is not what it should be.
+        """
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recognised source.
+
+    kind: what it is, for messages. size: height and width of its images if they are all the same by definition.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a source without a test part is divided: each row by a hash of its key, so that it never changes sides."""
+
+    test_fraction: float
+    seed: int
+
+    def split_of(self, key: str) -> str:
+        """Train or test."""
+        digest = hashlib.sha256(f"{self.seed}/{key}".encode()).digest()
+        return TEST if int.from_bytes(digest[:8], "big") < self.test_fraction * 2**64 else TRAIN

@@ -1,0 +1,65 @@
+"""What a source of images is, found by looking at it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from echelon.data.storage import Storage, open_storage
+from echelon.errors import DataError
+from echelon.recipes.images.cifar import BINARY, PYTHON, find_cifar
+from echelon.recipes.images.folders import find_folders
+from echelon.recipes.images.rows import Division, Source
+
+SUPPORTED = """a folder of
+  data_batch_*.bin and test_batch.bin (CIFAR-10, binary version), or one of these files;
+  data_batch_* and test_batch (CIFAR-10, Python version), or one of these files;
+  class folders of images, optionally below train/, val/ and test/"""
+
+
+def find_source(
+    url: str, size: tuple[int, int], division: Division, classes: Sequence[str] | None = None
+) -> tuple[Storage, Source]:
+    """The source at a URL, and the storage that its items are read from.
+
+    Args:
+        url: a folder, or one file. size: height and width for images that come in any size.
+        division: how to divide what has no test part.
+        classes: names that the labels must mean, in this order, so that another source fits a trained model.
+
+    Raises:
+        DataError: nothing known is there (the message says what is, and what is known), or its classes are others.
+    """
+    storage, names = _files(url)
+    found = find_cifar(storage, [n for n in names if "/" not in n], division) or find_folders(
+        names, size, division, classes
+    )
+    if found is None:
+        raise DataError(f"no images were recognised at {url}: {_described(names)}. Supported is {SUPPORTED}")
+    if classes is not None and tuple(classes) != found.classes:
+        raise DataError(
+            f"the classes at {url} are {', '.join(found.classes)}, but {', '.join(classes)} are wanted, in this order"
+        )
+    return storage, found
+
+
+def _files(url: str) -> tuple[Storage, list[str]]:
+    """The files at a URL, relative to the storage beside them."""
+    parts = urlsplit(url) if "://" in url else None
+    above, _, name = (parts.path if parts else url).rstrip("/").rpartition("/")
+    if "." in name or BINARY.fullmatch(name) or PYTHON.fullmatch(name):
+        parent = parts._replace(path=above).geturl() if parts else above or ("/" if url.startswith("/") else ".")
+        storage = open_storage(parent)
+        if storage.exists(name):
+            return storage, [name]
+    storage = open_storage(url)
+    return storage, [entry.path for entry in storage.list()]
+
+
+def _described(names: Sequence[str]) -> str:
+    if not names:
+        return "there are no files"
+    endings = Counter("." + n.rsplit(".", 1)[1] if "." in n.rsplit("/", 1)[-1] else "no ending" for n in names)
+    kinds = ", ".join(f"{count} with {ending}" for ending, count in endings.most_common(4))
+    return f"there are {len(names)} files ({kinds}), such as {names[0]}"

@@ -1,0 +1,1 @@
+"""Spark as the engine: sessions, gangs of workers, partition tasks. The only part that imports pyspark."""

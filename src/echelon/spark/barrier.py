@@ -1,0 +1,191 @@
+"""A gang: one function run by n workers at the same time, as one barrier stage of Spark.
+
+The driver keeps a store in which the ranks meet, report why they die, beat and tell. It watches the gang from its own
+thread, so that nothing can hang for ever: a start that is not complete, and ranks that fall silent, cancel the job.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from echelon.errors import CommunicationError, EchelonError
+from echelon.spark.failure import from_spark, root_cause, to_error
+from echelon.spark.member import RESULT_SCHEMA, Invitation, Work, serve
+from echelon.spark.probe import Probe, laid
+from echelon.spark.pulse import Watch
+from echelon.spark.rendezvous import Rendezvous
+from echelon.spark.session import is_local, require_fixed_executors
+from echelon.spark.slots import require_slots
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+OnEvent = Callable[[dict[str, Any]], None]
+_POLL_SECONDS = 0.2
+_SETTLE_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 1.0
+_CANCEL_SECONDS = 15.0
+
+
+def run_gang(
+    session: SparkSession,
+    fn: Work,
+    workers: int,
+    *,
+    run_id: str,
+    attempt: int,
+    cpus_per_worker: int = 1,
+    start_seconds: float = 30.0,
+    silence_seconds: float = 20.0,
+    on_event: OnEvent | None = None,
+    probe: Probe | None = None,
+) -> list[bytes]:
+    """Runs fn(member) in `workers` processes at once and returns their results in rank order.
+
+    Args:
+        fn: anything that cloudpickle can send. It makes and destroys its own process group.
+        run_id, attempt: keep the store of this launch apart from every other.
+        cpus_per_worker: threads of torch in each worker.
+        start_seconds: how long all ranks may take to come, and then to pass the probe.
+        silence_seconds: how long nothing may be heard of a rank before it is given up.
+        on_event: called in this thread with each event that a worker tells (and its "rank"). What it raises is logged.
+
+    Raises:
+        TooFewSlots, EchelonError: refused before the start.
+        WorkerFailed: the function raised, or a host does not see a path of the probe; the error of the rank where it
+            began. Not worth another try.
+        CommunicationError, StorageError: processes, hosts, the network or the storage failed. Worth another try.
+    """
+    require_fixed_executors(session)
+    # On a second try an executor that died may be coming back.
+    settle_seconds = _SETTLE_SECONDS if attempt <= 1 else start_seconds
+    require_slots(session, workers, settle_seconds=settle_seconds, wait_seconds=start_seconds)
+    meeting = Rendezvous(*_driver_address(session), run_id, attempt)
+    with laid(probe) as token:
+        invitation = Invitation(meeting.address, workers, cpus_per_worker, start_seconds, token)
+        job = _Job(session, _plan(session, invitation, fn), f"echelon-{run_id}-{attempt}-{meeting.address.port}")
+        watch = Watch(meeting.store, workers, on_event)
+        try:
+            _follow(job, watch, start_seconds, silence_seconds)
+        finally:
+            job.cancel()
+            watch.poll()
+    return _outcome(job, watch)
+
+
+def _plan(session: SparkSession, invitation: Invitation, fn: Work) -> DataFrame:
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return serve(invitation, fn, batches)
+
+    try:
+        ranks = session.range(0, invitation.size, 1, invitation.size)
+        return ranks.mapInArrow(task, RESULT_SCHEMA, barrier=True)
+    except (TypeError, AttributeError) as error:
+        raise EchelonError(f"the function of the workers cannot be sent to them: {error}") from error
+
+
+class _Job:
+    """A Spark job in a thread of its own, so that it can be watched and cancelled."""
+
+    def __init__(self, session: SparkSession, plan: DataFrame, group: str) -> None:
+        from pyspark import InheritableThread
+
+        self._context = session.sparkContext
+        self._plan = plan
+        self._group = group
+        self.results: list[bytes] = []
+        self.error: BaseException | None = None
+        self._over = threading.Event()
+        self._thread = InheritableThread(target=self._run, name=group, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._context.setJobGroup(self._group, "Echelon: workers that train together", interruptOnCancel=True)
+            rows = sorted(self._plan.collect(), key=lambda row: row["rank"])
+            self.results = [bytes(row["result"]) for row in rows]
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._over.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is over, after so long at most."""
+        return self._over.wait(seconds)
+
+    def cancel(self) -> None:
+        """Ends it, if it is not over. Asked again and again, as Spark forgets it for a job that has not begun."""
+        deadline = time.monotonic() + _CANCEL_SECONDS
+        while not self._over.is_set() and time.monotonic() < deadline:
+            with suppress(Exception):
+                self._context.cancelJobGroup(self._group)
+            self._over.wait(0.3)
+
+
+def _follow(job: _Job, watch: Watch, start_seconds: float, silence_seconds: float) -> None:
+    """Returns when the job is over or a rank has failed; raises when a deadline passes."""
+    began = complete = time.monotonic()
+    while not job.wait(_POLL_SECONDS):
+        watch.poll()
+        now = time.monotonic()
+        if missing := watch.missing():
+            complete = now
+            if now - began > start_seconds:
+                here = ", ".join(map(str, watch.present.values())) or "none"
+                raise CommunicationError(
+                    f"ranks {missing} of {watch.size} did not start within {start_seconds:.0f} s; present: {here}"
+                )
+        elif len(watch.ready) < watch.size and now - complete > start_seconds:
+            slow = ", ".join(str(watch.present[r]) for r in range(watch.size) if r not in watch.ready)
+            raise CommunicationError(f"{slow} did not finish looking at the storage within {start_seconds:.0f} s")
+        if silent := watch.silent(silence_seconds):
+            names = ", ".join(map(str, silent))
+            raise CommunicationError(f"nothing was heard of {names} for {silence_seconds:.0f} s: given up")
+    watch.poll()
+
+
+def _outcome(job: _Job, watch: Watch) -> list[bytes]:
+    if job.error is None:
+        return job.results
+    _hear_last_words(watch)
+    if isinstance(job.error, (KeyboardInterrupt, SystemExit)):
+        raise job.error
+    cause = root_cause(list(watch.failures.values()))
+    error = to_error(cause, lost=watch.wordless()) if cause else from_spark(job.error, lost=watch.wordless())
+    raise error from None
+
+
+def _hear_last_words(watch: Watch) -> None:
+    """A survivor's complaint can arrive before the report of the rank at fault: give that a moment."""
+    deadline = time.monotonic() + _LAST_WORDS_SECONDS
+    while True:
+        watch.poll()
+        told = watch.failures.values()
+        if any(failure.kind != "communication" for failure in told) or not watch.wordless():
+            return
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+def _driver_address(session: SparkSession) -> tuple[str, str]:
+    """(address to listen on, name to give to the workers) of the driver's one interface."""
+    if is_local(str(session.conf.get("spark.master"))):
+        return "127.0.0.1", "127.0.0.1"
+    host = session.conf.get("spark.driver.host", None) or socket.gethostname()
+    bind = session.conf.get("spark.driver.bindAddress", None) or host
+    if bind in ("0.0.0.0", "::"):
+        bind = host
+    try:
+        return socket.gethostbyname(bind), socket.gethostbyname(host)
+    except OSError as error:
+        raise EchelonError(
+            f"the driver's own name '{host}' has no address: {error}. Set spark.driver.host to its IP address"
+        ) from error

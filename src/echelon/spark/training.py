@@ -1,0 +1,83 @@
+"""A training whose workers are the tasks of a barrier stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from echelon.data.manifest import MANIFEST
+from echelon.spark.barrier import run_gang
+from echelon.spark.probe import Probe
+from echelon.spark.recover import retried
+from echelon.spark.rendezvous import Member
+from echelon.train.checkpoint import newest
+from echelon.train.progress import Progress
+from echelon.train.run import Event, RunFolder
+from echelon.train.worker import Job, train_worker
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def train_on_spark(
+    session: SparkSession, job: Job, workers: int, on_event: Callable[[Event], None]
+) -> tuple[Progress, int]:
+    """Trains until the end, from the newest checkpoint again after each lost process, host or network.
+
+    Returns:
+        The progress, and the number of the attempt that came to the end.
+
+    Raises:
+        EchelonError: the root cause, if a worker's own code failed, or three attempts in a row came to no new
+        checkpoint.
+    """
+    folder = RunFolder(job.run)
+    probe = Probe(read=((job.dataset, MANIFEST),), write=job.run)
+    last_attempt = 0
+
+    def attempt() -> Progress:
+        nonlocal last_attempt
+        last_attempt = folder.start_attempt()
+        results = run_gang(
+            session,
+            _Work(job),
+            workers,
+            run_id=job.run.rstrip("/").rsplit("/", 1)[-1],
+            attempt=last_attempt,
+            cpus_per_worker=job.config.cpus_per_worker,
+            on_event=on_event,
+            probe=probe,
+        )
+        return Progress.from_json(json.loads(results[0]))
+
+    def reached() -> tuple[int, int] | None:
+        checkpoint = newest(folder)
+        return (checkpoint.attempt, checkpoint.step) if checkpoint else None
+
+    def on_recovery(cause: str, number: int) -> None:
+        on_event(_recovery(folder, cause, last_attempt))
+
+    return retried(attempt, reached, on_recovery), last_attempt
+
+
+class _Work:
+    """The function of one member; it is sent to the workers."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def __call__(self, member: Member) -> bytes:
+        progress = train_worker(member.world, member.store, self._job, member.tell, member.interface)
+        return json.dumps(progress.to_json()).encode()
+
+
+def _recovery(folder: RunFolder, cause: str, attempt: int) -> Event:
+    """Writes down that an attempt failed, where the report finds it."""
+    checkpoint = newest(folder)
+    step, seconds = 0, 0.0
+    if checkpoint is not None:
+        step, seconds = checkpoint.step, float(checkpoint.state["progress"]["seconds"])
+    event = {"kind": "recovery", "step": step, "epoch": None, "seconds": seconds, "attempt": attempt, "cause": cause}
+    folder.add_event(event)
+    return event

@@ -1,0 +1,79 @@
+"""Evaluation: every row of a split on exactly one worker, nothing padded, nothing averaged."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+from torchmetrics import MeanMetric, Metric
+
+from echelon.comm import Comm
+from echelon.data.manifest import Dataset
+from echelon.data.span import span_batches
+from echelon.errors import EchelonError
+from echelon.train.config import RunConfig
+from echelon.train.learner import Learner
+from echelon.train.metrics import compute_merged, states_to_bytes
+
+LOSS = "loss"
+
+
+def metrics_of(learner: Learner) -> dict[str, Metric]:
+    """The metrics of a learner; of one that has none, the mean loss."""
+    return learner.metrics() or {LOSS: MeanMetric()}
+
+
+def span_of(rows: int, part: int, parts: int) -> tuple[int, int]:
+    """First and past-the-end row of one of `parts` contiguous spans that together hold each row once."""
+    return rows * part // parts, rows * (part + 1) // parts
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Automatic mixed precision in bfloat16, or nothing for fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def evaluation_split(dataset: Dataset, wanted: str | None) -> str | None:
+    """The split to evaluate on: the wanted one, else val, else test, else none.
+
+    Raises:
+        EchelonError: the wanted split does not exist.
+    """
+    if wanted is not None and wanted not in dataset.splits:
+        raise EchelonError(f"{dataset.url} has no split '{wanted}'; there are: {', '.join(dataset.splits)}")
+    return wanted or next((s for s in ("val", "test") if s in dataset.splits and dataset.rows(s)), None)
+
+
+@torch.no_grad()
+def evaluate_span(
+    learner: Learner, model: nn.Module, dataset: Dataset, split: str, span: tuple[int, int], config: RunConfig
+) -> bytes:
+    """The metric states over rows [start, end) of a split, to be merged by `compute_merged`."""
+    device = next(model.parameters()).device
+    metrics = {name: metric.to(device) for name, metric in metrics_of(learner).items()}
+    own = bool(learner.metrics())
+    training = model.training
+    model.eval()
+    try:
+        for raw in span_batches(dataset, split, learner.columns, *span, config.eval_batch_size):
+            batch = learner.prepare(raw.to(device), None)
+            with autocast(config.precision, device):
+                if own:
+                    learner.update(metrics, model, batch)
+                else:
+                    total, weight = learner.loss(model, batch)
+                    metrics[LOSS].update(total / weight, weight)
+    finally:
+        model.train(training)
+    return states_to_bytes(metrics)
+
+
+def evaluate(
+    learner: Learner, model: nn.Module, dataset: Dataset, split: str, config: RunConfig, comm: Comm
+) -> dict[str, float]:
+    """The metrics over a whole split, the same on every rank. All ranks call it together."""
+    span = span_of(dataset.rows(split), comm.world.rank, comm.world.size)
+    parts = comm.gather_bytes(evaluate_span(learner, model, dataset, split, span, config))
+    return compute_merged(metrics_of(learner), parts)

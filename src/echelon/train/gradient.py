@@ -1,0 +1,56 @@
+"""The gradients of one rank's rows in one step."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from echelon.data.batch import Batch
+from echelon.data.keyed import Draw
+from echelon.sync.protocol import Replica
+from echelon.train.config import RunConfig
+from echelon.train.evaluate import autocast
+from echelon.train.learner import Learner
+
+
+def add_gradients(
+    replica: Replica,
+    learner: Learner,
+    config: RunConfig,
+    batch: Batch | None,
+    epoch: int,
+    key: tuple[int, int, int],
+    device: torch.device,
+) -> tuple[float, float]:
+    """Adds up the gradients of the sum of the losses, in microbatches; that sum and its weight.
+
+    A rank without rows adds zeros, and the model does not run. The generator is seeded anew before each forward pass,
+    so dropout needs no state to be saved.
+
+    Args:
+        key: (seed, step, rank).
+    """
+    rows = len(batch) if batch is not None else 0
+    size = config.microbatch or max(rows, 1)
+    losses: list[Tensor] = []
+    weight = 0.0
+    for number, start in enumerate(range(0, max(rows, 1), size)):
+        torch.manual_seed(_seed(*key, number))
+        prepared = None
+        if batch is not None and rows:
+            piece = batch.slice(start, min(start + size, rows))
+            prepared = learner.prepare(piece.to(device), Draw(config.seed, epoch, piece.rows))
+        with replica.microbatch(start + size >= rows):
+            with autocast(config.precision, device):
+                loss, part = replica.module(prepared)
+            loss.backward()
+        losses.append(loss.detach())
+        weight += float(part)
+    return float(torch.stack(losses).sum()), weight
+
+
+def _seed(*key: int) -> int:
+    """A seed for torch's generator, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1

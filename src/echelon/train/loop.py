@@ -1,0 +1,214 @@
+"""The training loop of one worker.
+
+Every worker takes the same global steps. Rank 0 decides when to evaluate, to write a checkpoint and to stop; its
+decisions ride in the tally that is summed at each boundary, so that all act at the same step and none of it changes
+the parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from echelon.comm import Comm
+from echelon.data.batch import Batch
+from echelon.data.loader import Loader, Position
+from echelon.data.manifest import Dataset
+from echelon.errors import EchelonError
+from echelon.sync.protocol import Strategy, Tally
+from echelon.train.config import RunConfig
+from echelon.train.evaluate import evaluate, evaluation_split
+from echelon.train.events import EventLog, NoLog
+from echelon.train.every import Every
+from echelon.train.gradient import add_gradients
+from echelon.train.learner import Learner, Objective
+from echelon.train.meter import Meter
+from echelon.train.profiling import Profile
+from echelon.train.progress import Progress
+from echelon.train.restore import part_of
+from echelon.train.run import RunFolder
+from echelon.train.stopping import last_step
+from echelon.train.writer import CheckpointWriter
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the loop works with; made by `echelon.train.worker`.
+
+    facts: all that fixes which rows each step takes; stored with checkpoints.
+    """
+
+    run: RunFolder
+    learner: Learner
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    strategy: Strategy
+    config: RunConfig
+    dataset: Dataset
+    loader: Loader
+    facts: dict[str, Any]
+    log: EventLog | NoLog
+    profile: Profile
+
+
+class Loop:
+    """One worker's training, from some progress to its end."""
+
+    def __init__(self, parts: Parts, comm: Comm, progress: Progress) -> None:
+        self.parts, self.comm, self.progress = parts, comm, progress
+        config = parts.config
+        self._replica = parts.strategy.start(Objective(parts.model, parts.learner.loss), comm)
+        self._split = evaluation_split(parts.dataset, config.eval_split)
+        self._last = last_step(config, parts.loader.steps)
+        self._base_rates = [group["lr"] for group in parts.optimizer.param_groups]
+        self._begin = time.perf_counter() - progress.seconds
+        self._reported = progress
+        self._loss = self._weight = 0.0
+        self._evaluate_every = Every.parse(config.eval_every if self._split else "off")
+        self._checkpoint_every = Every.parse(config.checkpoint_every)
+        self._report_every = Every.parse(config.log_every)
+        self._writer = CheckpointWriter(parts.run, comm.world, config.keep_checkpoints, self._committed)
+        self._meter = Meter(parts.loader, comm)
+
+    def run(self) -> Progress:
+        """Trains until there is a reason to stop; all ranks return the same progress."""
+        steps, done = self.parts.loader.steps, self.progress.step
+        if self.progress.stopping.reason or done >= self._last:
+            return self._finished(self.progress.stopping.reason or self._did())
+        self.comm.deadline("the first step", self.parts.config.first_step_deadline)
+        tally = Tally()
+        for position, batch in self.parts.loader.batches(
+            Position(done // steps, done % steps), self.parts.config.epochs
+        ):
+            step = position.epoch * steps + position.step + 1
+            with self.comm.naming("a step"):
+                total, tally = self._step(step, position.epoch, batch, tally)
+            self.parts.profile.step()
+            if total is not None:
+                reason = self._boundary(step, total, tally.weight / total.weight if total.weight else 0.0)
+                if reason:
+                    return self._finished(reason)
+                tally = Tally()
+                self.comm.deadline("a step", self.parts.config.step_deadline)
+        raise AssertionError("the last step is a boundary with a reason to stop")
+
+    def _step(self, step: int, epoch: int, batch: Batch | None, tally: Tally) -> tuple[Tally | None, Tally]:
+        """One update of this replica: the summed tally at a boundary, and this rank's own since the last one."""
+        parts, config = self.parts, self.parts.config
+        for group, base in zip(parts.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = base * parts.learner.rate(step - 1)
+        parts.optimizer.zero_grad()
+        key = (config.seed, step, self.comm.world.rank)
+        loss, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, self.comm.world.device)
+        tally += Tally(weight=weight, loss=loss, rows=len(batch) if batch else 0) + self._meter.take()
+        tally = self._decided(step, tally)
+        total = self._replica.before_step(weight, tally)
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parts.model.parameters(), config.clip_norm)
+        parts.optimizer.step()
+        return self._replica.after_step(step, tally, step == self._last) or total, tally
+
+    def _decided(self, step: int, tally: Tally) -> Tally:
+        """The tally with rank 0's decisions, should this step be a boundary."""
+        if not self.comm.world.is_first:
+            return tally
+        before, seconds = self.progress, time.perf_counter() - self._begin
+        span = ((before.step, step), self.parts.loader.steps, (before.seconds, seconds))
+        limit = self.parts.config.max_seconds
+        return replace(
+            tally,
+            seconds=seconds,
+            evaluate=float(self._evaluate_every.due(*span)),
+            checkpoint=float(self._checkpoint_every.due(*span) and not self._writer.busy),
+            stop=float(limit is not None and seconds >= limit),
+        )
+
+    def _boundary(self, step: int, total: Tally, share: float) -> str:
+        """Reports, evaluates and writes what is due; a reason to stop, or ""."""
+        if not math.isfinite(total.loss):
+            raise EchelonError(f"the loss is {total.loss} after step {step}: try a lower learning rate or --clip-norm")
+        self.progress = self.progress.after(step, total, self.comm.world.size)
+        self._loss, self._weight = self._loss + total.loss, self._weight + total.weight
+        reason = self._did() if step == self._last else self._timed_out() if total.stop else ""
+        if reason:
+            self._settle()
+        self._report(bool(reason))
+        with self._meter.paused():
+            if total.evaluate or (reason and self._evaluate_every.count):
+                reason = self._evaluate(share) or reason
+            self._writer.check()
+            if total.checkpoint or reason:
+                self._replica.agree(share)
+                self._write()
+        return reason
+
+    def _settle(self) -> None:
+        """Counts what the last boundary itself cost; at the others the next tally does."""
+        rest = replace(self._meter.take(), seconds=self.progress.seconds if self.comm.world.is_first else 0.0)
+        self.progress = self.progress.after(self.progress.step, rest.summed(self.comm), self.comm.world.size)
+
+    def _evaluate(self, share: float) -> str:
+        """Evaluates on all ranks; a reason to stop, or ""."""
+        parts = self.parts
+        split = self._split or ""
+        self.comm.deadline("an evaluation", parts.config.evaluation_deadline)
+        self._replica.agree(share)
+        metrics = evaluate(parts.learner, parts.model, parts.dataset, split, parts.config, self.comm)
+        stopping = self.progress.stopping.after_evaluation(parts.config, metrics)
+        baseline = self.progress.baseline or parts.learner.baseline(parts.dataset, split)
+        self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)
+        self._add("evaluate", split=split, metrics=metrics, baseline=baseline)
+        return stopping.reason
+
+    def _write(self) -> None:
+        parts, world = self.parts, self.comm.world
+        part = part_of(world, parts.model, parts.optimizer, parts.strategy, self.progress, parts.facts)
+        self._writer.write(self.progress.step, part)
+
+    def _committed(self, step: int, path: str, size: int, took: float) -> None:
+        epoch, seconds = step / self.parts.loader.steps, time.perf_counter() - self._begin
+        self.parts.log.add("checkpoint", step=step, epoch=epoch, seconds=seconds, path=path, bytes=size, took=took)
+
+    def _report(self, now: bool) -> None:
+        """Tells the mean loss and the speed since the last report, if it is time."""
+        progress, before = self.progress, self._reported
+        span = ((before.step, progress.step), self.parts.loader.steps, (before.seconds, progress.seconds))
+        if not now and not self._report_every.due(*span):
+            return
+        self._add(
+            "train",
+            loss=self._loss / self._weight if self._weight else None,
+            rate=self.parts.optimizer.param_groups[0]["lr"],
+            rows=progress.rows,
+            rows_per_second=(progress.rows - before.rows) / max(progress.seconds - before.seconds, 1e-9),
+            bytes_sent=progress.bytes_sent,
+            seconds_reading=progress.reading,
+            seconds_computing=progress.computing,
+            seconds_synchronising=progress.synchronising,
+            last_step=self._last,
+        )
+        self._reported, self._loss, self._weight = progress, 0.0, 0.0
+
+    def _finished(self, reason: str) -> Progress:
+        self._writer.wait()
+        self._add("stop", reason=reason)
+        return replace(self.progress, stopping=replace(self.progress.stopping, reason=reason))
+
+    def _did(self) -> str:
+        epochs = self.parts.config.epochs
+        if self._last < epochs * self.parts.loader.steps:
+            return f"did {self._last} steps"
+        return f"did {epochs} epoch{'s' if epochs > 1 else ''}"
+
+    def _timed_out(self) -> str:
+        return f"trained for {self.parts.config.max_seconds:g} s"
+
+    def _add(self, kind: str, **values: Any) -> None:
+        progress = self.progress
+        epoch = progress.step / self.parts.loader.steps
+        self.parts.log.add(kind, step=progress.step, epoch=epoch, seconds=progress.seconds, **values)

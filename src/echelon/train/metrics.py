@@ -1,0 +1,81 @@
+"""Metric states as bytes, so that parts of a split can be evaluated anywhere and merged exactly.
+
+Metrics are never averaged over workers: their states (counts, sums, extremes, lists) are merged as each state
+declares, and the metric is computed once from the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat, dim_zero_max, dim_zero_min, dim_zero_sum
+
+from echelon.errors import EchelonError
+
+_MERGE = {
+    dim_zero_sum: lambda values: torch.stack(values).sum(0),
+    dim_zero_max: lambda values: torch.stack(values).amax(0),
+    dim_zero_min: lambda values: torch.stack(values).amin(0),
+    dim_zero_cat: torch.cat,
+}
+_UPDATES = "updates"
+
+
+def states_to_bytes(metrics: Mapping[str, Metric]) -> bytes:
+    """The states of some metrics in the safetensors format, keyed "metric/state"."""
+    tensors: dict[str, Tensor] = {}
+    for name, metric in metrics.items():
+        tensors[f"{name}/{_UPDATES}"] = torch.tensor(metric._update_count)
+        for state in metric._defaults:
+            value = getattr(metric, state)
+            if isinstance(value, list):
+                if not value:
+                    continue
+                value = torch.cat([torch.atleast_1d(v) for v in value])
+            tensors[f"{name}/{state}"] = value.detach().cpu().contiguous()
+    return save(tensors)
+
+
+def compute_merged(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> dict[str, float]:
+    """The values of the metrics over all parts.
+
+    Args:
+        metrics: new ones, as `Learner.metrics()` gives them. parts: what `states_to_bytes` gave for each part.
+
+    Raises:
+        EchelonError: a metric has a state that cannot be merged exactly, or more than one value.
+    """
+    loaded = [load(part) for part in parts]
+    values: dict[str, float] = {}
+    for name, metric in metrics.items():
+        for state in metric._defaults:
+            _set_merged(name, metric, state, [part[key] for part in loaded if (key := f"{name}/{state}") in part])
+        metric._update_count = sum(int(part[f"{name}/{_UPDATES}"]) for part in loaded)
+        metric._computed = None
+        values[name] = _number(name, metric.cpu().compute())
+    return values
+
+
+def _set_merged(name: str, metric: Metric, state: str, values: list[Tensor]) -> None:
+    merge: Any = _MERGE.get(metric._reductions[state])  # type: ignore[arg-type]
+    if merge is None:
+        how = getattr(metric._reductions[state], "__name__", "nothing")
+        raise EchelonError(
+            f"metric '{name}' ({type(metric).__name__}) cannot be merged over workers: its state '{state}' is reduced "
+            f"by {how}; use one whose states are summed or concatenated"
+        )
+    if isinstance(metric._defaults[state], list):
+        setattr(metric, state, [torch.cat(values)] if values else [])
+    else:
+        setattr(metric, state, merge(values))
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    raise EchelonError(f"metric '{name}' must compute one number, not {type(value).__name__}: give one metric a number")

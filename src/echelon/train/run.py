@@ -1,0 +1,153 @@
+"""The folder of one training: what was asked, what happened, what came out.
+
+    config.json        what was asked (learner, strategy, configuration, dataset); written once
+    attempt.json       the number of the newest start; an older one that is still alive must delete nothing
+    checkpoints/       see `echelon.train.checkpoint`
+    events/            what happened, as JSON lines in files <attempt>-<number>.jsonl
+    results.json       what came out
+    train.log          the events as text
+    report.html        the report
+
+No file is appended to or renamed, since object stores can do neither.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import echelon
+from echelon.data.manifest import Dataset
+from echelon.data.storage import Storage, open_storage
+from echelon.errors import EchelonError
+from echelon.sync.protocol import Strategy
+from echelon.train.config import RunConfig
+from echelon.train.learner import Learner, describe, rebuild
+
+CONFIG, ATTEMPT, RESULTS, LOG, REPORT = "config.json", "attempt.json", "results.json", "train.log", "report.html"
+EVENTS, CHECKPOINTS = "events", "checkpoints"
+
+Event = dict[str, Any]
+
+
+class RunFolder:
+    """A run at a URL: a local path, s3://, hdfs:// or what else pyarrow.fs opens."""
+
+    def __init__(self, url: str) -> None:
+        self.storage: Storage = open_storage(url)
+
+    @property
+    def url(self) -> str:
+        return self.storage.url
+
+    def exists(self) -> bool:
+        return self.storage.exists(CONFIG)
+
+    def create(
+        self,
+        learner: Learner,
+        strategy: Strategy,
+        config: RunConfig,
+        dataset: Dataset,
+        workers: int,
+        recipe: str | None = None,
+    ) -> None:
+        """Writes what was asked.
+
+        Raises:
+            EchelonError: there is a run at this URL already.
+        """
+        if self.exists():
+            raise EchelonError(f"there is a run at {self.url} already: resume it, or choose another folder")
+        asked = {
+            "learner": describe(learner),
+            "recipe": recipe,
+            "strategy": describe(strategy),
+            "config": config.to_json(),
+            "dataset": {
+                "url": dataset.url,
+                "digest": dataset.digest,
+                "rows": {split: dataset.rows(split) for split in dataset.splits},
+            },
+            "workers": workers,
+            "echelon": echelon.__version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.storage.write_json(CONFIG, asked)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked, as stored.
+
+        Raises:
+            EchelonError: there is no run at this URL.
+        """
+        try:
+            return self.storage.read_json(CONFIG)
+        except FileNotFoundError:
+            raise EchelonError(f"there is no run at {self.url}: it has no {CONFIG}") from None
+
+    @property
+    def config(self) -> RunConfig:
+        return RunConfig.from_json(self.asked["config"])
+
+    @property
+    def learner(self) -> Learner:
+        return rebuild(self.asked["learner"])
+
+    @property
+    def strategy(self) -> Strategy:
+        return rebuild(self.asked["strategy"])
+
+    def newest_attempt(self) -> int:
+        """The number of the newest start; 0 before the first."""
+        try:
+            return int(self.storage.read_json(ATTEMPT)["attempt"])
+        except FileNotFoundError:
+            return 0
+
+    def start_attempt(self) -> int:
+        """Numbers a new start of the training. Called by the driver alone."""
+        attempt = self.newest_attempt() + 1
+        self.storage.write_json(ATTEMPT, {"attempt": attempt})
+        return attempt
+
+    def add_event(self, event: Event) -> None:
+        """Writes one event of the driver, which comes after those of the attempt that it is about."""
+        self.storage.write(f"{EVENTS}/{event['attempt']}-99999.jsonl", (json.dumps(event) + "\n").encode())
+
+    def events(self) -> list[Event]:
+        """All events, those of an earlier attempt first."""
+        files = [f.path for f in self.storage.list(EVENTS) if f.path.endswith(".jsonl")]
+        order = sorted(files, key=lambda path: [int(n) for n in _stem(path).split("-")])
+        return [json.loads(line) for path in order for line in self.storage.read(path).decode().splitlines()]
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What came out; its "state" is running, finished or failed. Empty before the first start."""
+        try:
+            return self.storage.read_json(RESULTS)
+        except FileNotFoundError:
+            return {}
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        self.storage.write_json(RESULTS, results)
+        self.storage.write(LOG, "".join(f"{as_text(e)}\n" for e in self.events()).encode())
+
+
+def _stem(path: str) -> str:
+    return path.rsplit("/", 1)[-1].removesuffix(".jsonl")
+
+
+def as_text(event: Event) -> str:
+    """One line for train.log."""
+    head = f"[{event['attempt']}] {event['seconds']:9.2f} s  step {event['step']:>7}  {event['kind']:<10}"
+    rest = {k: v for k, v in event.items() if k not in ("attempt", "seconds", "step", "epoch", "kind")}
+    return head + "  ".join(f"{k}={_short(v)}" for k, v in rest.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

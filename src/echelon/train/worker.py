@@ -1,0 +1,146 @@
+"""What one worker of a training does, wherever it was started."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from echelon.comm import Comm, connect
+from echelon.data.loader import Loader
+from echelon.data.manifest import Dataset, open_dataset
+from echelon.data.plan import PLAN_VERSION, deal
+from echelon.errors import DataError
+from echelon.sync.protocol import Strategy
+from echelon.train.checkpoint import Checkpoint, folder_of, newest
+from echelon.train.config import RunConfig
+from echelon.train.events import EventLog, NoLog, Tell
+from echelon.train.learner import Learner
+from echelon.train.loop import Loop, Parts
+from echelon.train.profiling import Profile
+from echelon.train.progress import Progress
+from echelon.train.restore import restore
+from echelon.train.run import RunFolder
+from echelon.world import World
+
+START_SECONDS = 30.0
+SPLIT = "train"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training as it is sent to workers.
+
+    config: resolved for a number of workers. weights: speeds of the workers, which decide their shares of lanes; None
+    for equal ones.
+    """
+
+    run: str
+    dataset: str
+    learner: Learner
+    strategy: Strategy
+    config: RunConfig
+    weights: tuple[float, ...] | None = None
+
+    def shares(self, workers: int) -> tuple[range, ...]:
+        """The lanes of each rank."""
+        return deal(self.config.resolved_lanes, self.weights or [1.0] * workers)
+
+
+def train_worker(
+    world: World, store: dist.Store | None, job: Job, tell: Tell = lambda event: None, interface: str | None = None
+) -> Progress:
+    """Trains as one rank of a world; every rank returns the same progress.
+
+    Args:
+        store: where the ranks meet; None for a world of one. tell: gets rank 0's events as they happen.
+        interface: the network interface to use; None lets gloo or NCCL choose.
+    """
+    torch.set_num_threads(job.config.cpus_per_worker)
+    run = RunFolder(job.run)
+    dataset = open_dataset(job.dataset)
+    with connect(world, store, interface=interface, seconds=START_SECONDS) as comm:
+        log = EventLog(run, world.attempt, tell) if world.is_first else NoLog()
+        try:
+            return _train(job, run, dataset, comm, log)
+        finally:
+            log.close()
+
+
+def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog | NoLog) -> Progress:
+    world = comm.world
+    if SPLIT not in dataset.splits or not dataset.rows(SPLIT):
+        raise DataError(f"{dataset.url} has no rows to train on: it needs a split '{SPLIT}'")
+    loader = _loader(job, dataset, world)
+    profile = Profile(run, job.config.profile if world.is_first else 0)
+    try:
+        torch.manual_seed(job.config.seed)
+        model = job.learner.model().to(world.device)
+        job.learner.initialise(model, dataset)
+        equal_beginning(model, comm)
+        optimizer = job.learner.optimizer(model)
+        facts = _facts(job, dataset, loader)
+        checkpoint = _same_for_all(run, comm)
+        progress, remark = Progress(), ""
+        if checkpoint is not None:
+            progress, remark = restore(checkpoint, world, model, optimizer, job.strategy, facts)
+        epoch, device = progress.step / loader.steps, str(world.device)
+        log.add("start", step=progress.step, epoch=epoch, seconds=progress.seconds, workers=world.size, device=device,
+                remark=remark)  # fmt: skip
+        parts = Parts(
+            run, job.learner, model, optimizer, job.strategy, job.config, dataset, loader, facts, log, profile
+        )
+        return Loop(parts, comm, progress).run()
+    finally:
+        profile.close()
+        loader.close()
+
+
+def equal_beginning(model: nn.Module, comm: Comm) -> None:
+    """Gives every rank rank 0's parameters and buffers."""
+    comm.broadcast([*model.parameters(), *model.buffers()])
+
+
+def _loader(job: Job, dataset: Dataset, world: World) -> Loader:
+    return Loader(
+        dataset,
+        SPLIT,
+        job.learner.columns,
+        batch_size=job.config.resolved_batch_size,
+        lanes=job.config.resolved_lanes,
+        seed=job.config.seed,
+        share=job.shares(world.size)[world.rank],
+        cache_mb=job.config.cache_mb,
+        budget_mb=job.config.memory_mb,
+        prefetch=job.config.prefetch,
+    )
+
+
+def _facts(job: Job, dataset: Dataset, loader: Loader) -> dict[str, Any]:
+    """All that fixes which rows each step takes."""
+    return {
+        "dataset": dataset.digest,
+        "plan": PLAN_VERSION,
+        "block_rows": loader.block_rows,
+        "lanes": job.config.resolved_lanes,
+        "batch_size": job.config.resolved_batch_size,
+        "seed": job.config.seed,
+    }
+
+
+def _same_for_all(run: RunFolder, comm: Comm) -> Checkpoint | None:
+    """The newest checkpoint as rank 0 sees it, so that all ranks take the same."""
+    found = newest(run) if comm.world.is_first else None
+    said = (
+        json.dumps([found.attempt, found.step, found.files] if found else None).encode() if comm.world.is_first else b""
+    )
+    heard = json.loads(comm.gather_bytes(said)[0])
+    if heard is None:
+        return None
+    attempt, step, files = heard
+    folder = run.storage.child(folder_of(attempt, step))
+    return Checkpoint(folder, attempt, step, {path: (size, digest) for path, (size, digest) in files.items()})
