@@ -1,0 +1,113 @@
+"""One training from its order to its results: where its workers are started, and what results.json says of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from echelon.data.manifest import open_dataset
+from echelon.data.plan import steps_in_epoch
+from echelon.errors import EchelonError
+from echelon.launch.local import train_here
+from echelon.launch.torchrun import started_by_torchrun, train_as_rank
+from echelon.train.checkpoint import newest
+from echelon.train.progress import Progress
+from echelon.train.results import FAILED, FINISHED, RUNNING, results_of
+from echelon.train.run import Event, RunFolder
+from echelon.train.worker import SPLIT, Job
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where work is done.
+
+    workers: processes that share it; under torchrun there are as many as it started. master: of Spark; None takes the
+    active session, else starts Spark inside this process. conf: settings of a session that is started.
+    """
+
+    workers: int = 1
+    master: str | None = None
+    conf: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise EchelonError(f"there must be at least 1 worker, got {self.workers}")
+
+    @property
+    def on_spark(self) -> bool:
+        """One worker needs no Spark, unless it shall be on a cluster."""
+        local = self.master is None or self.master.startswith("local")
+        return not started_by_torchrun() and (self.workers > 1 or not local)
+
+    @property
+    def size(self) -> int:
+        """The number of workers.
+
+        Raises:
+            EchelonError: another number was asked for than torchrun started.
+        """
+        if not started_by_torchrun():
+            return self.workers
+        started = int(os.environ["WORLD_SIZE"])
+        if self.workers not in (1, started):
+            raise EchelonError(f"torchrun started {started} workers, but {self.workers} are asked for: give one number")
+        return started
+
+
+def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) -> None:
+    """Trains until the end and writes results.json; of a training that fails, too.
+
+    Args:
+        begin: makes or checks the folder of the run, before anything is written to it. Called once for all workers.
+
+    Raises:
+        EchelonError: the root cause of a failure.
+    """
+    folder, begun = RunFolder(job.run), False
+    steps = steps_in_epoch(open_dataset(job.dataset).rows(SPLIT), job.config.resolved_batch_size)
+
+    def conclude(state: str, progress: Progress, error: str = "") -> None:
+        attempts = folder.newest_attempt()
+        folder.write_results(
+            results_of(state, progress, steps_per_epoch=steps, workers=place.size, attempts=attempts, error=error)
+        )
+
+    def start() -> None:
+        nonlocal begun
+        begin()
+        begun = True
+        conclude(RUNNING, _reached(folder))
+
+    try:
+        progress = _run(job, place, folder, start, on_event)
+    except BaseException as error:
+        if begun:
+            with suppress(EchelonError):  # what failed is more important than that it cannot be noted
+                conclude(FAILED, _reached(folder), str(error) or type(error).__name__)
+        raise
+    if begun:
+        conclude(FINISHED, progress)
+
+
+def _run(job: Job, place: Place, folder: RunFolder, start: Callable[[], None], on_event: OnEvent) -> Progress:
+    if started_by_torchrun():
+        return train_as_rank(job, start, on_event)[0]
+    if not place.on_spark:
+        start()
+        return train_here(job, folder.start_attempt(), on_event)
+    # Spark is imported only where it is needed: one worker trains without it.
+    from echelon.spark.session import session
+    from echelon.spark.training import train_on_spark
+
+    spark = session(place.master, place.workers, place.conf)
+    start()
+    return train_on_spark(spark, job, place.workers, on_event)[0]
+
+
+def _reached(folder: RunFolder) -> Progress:
+    checkpoint = newest(folder)
+    return Progress.from_json(checkpoint.state["progress"]) if checkpoint else Progress()
