@@ -51,6 +51,15 @@ class DataFile:
     def rows(self) -> int:
         return sum(group.rows for group in self.row_groups)
 
+    def to_json(self) -> dict[str, Any]:
+        groups = [[group.rows, group.bytes] for group in self.row_groups]
+        return {"path": self.path, "size": self.size, "digest": self.digest, "row_groups": groups}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DataFile:
+        groups = tuple(RowGroup(rows, size) for rows, size in value["row_groups"])
+        return cls(value["path"], value["size"], value["digest"], groups)
+
 
 @dataclass(frozen=True)
 class Asset:
@@ -101,7 +110,7 @@ class Manifest:
             "format": "echelon dataset",
             "version": FORMAT_VERSION,
             "schema": self.schema.to_json(),
-            "splits": {split: [_file_json(file) for file in files] for split, files in self.splits.items()},
+            "splits": {split: [file.to_json() for file in files] for split, files in self.splits.items()},
             "info": dict(self.info),
             "assets": {name: asdict(asset) for name, asset in self.assets.items()},
             "shuffled": self.shuffled,
@@ -125,7 +134,7 @@ class Manifest:
         try:
             return cls(
                 schema=Schema.from_json(value["schema"]),
-                splits={split: tuple(map(_file_from, files)) for split, files in value["splits"].items()},
+                splits={split: tuple(map(DataFile.from_json, files)) for split, files in value["splits"].items()},
                 info=value["info"],
                 assets={name: Asset(**asset) for name, asset in value["assets"].items()},
                 shuffled=bool(value["shuffled"]),
@@ -133,16 +142,6 @@ class Manifest:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"it is damaged ({error!r})") from None
-
-
-def _file_json(file: DataFile) -> dict[str, Any]:
-    groups = [[group.rows, group.bytes] for group in file.row_groups]
-    return {"path": file.path, "size": file.size, "digest": file.digest, "row_groups": groups}
-
-
-def _file_from(value: Mapping[str, Any]) -> DataFile:
-    groups = tuple(RowGroup(rows, size) for rows, size in value["row_groups"])
-    return DataFile(value["path"], value["size"], value["digest"], groups)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,14 @@ class RunFolder:
         }
         self.storage.write_json(CONFIG, asked)
 
+    def change(self, learner: Learner, config: RunConfig, workers: int) -> None:
+        """Writes down with what a run is resumed; what it was created with stays as "created_with"."""
+        asked = self.asked
+        now = {"learner": describe(learner), "config": config.to_json(), "workers": workers}
+        first = asked.get("created_with") or {name: asked[name] for name in now}
+        if any(asked[name] != value for name, value in now.items()):
+            self.storage.write_json(CONFIG, {**asked, **now, "created_with": first})
+
     @property
     def asked(self) -> dict[str, Any]:
         """What was asked, as stored.

@@ -1,0 +1,217 @@
+"""The library's face: train with `fit`, go on with the `Run` that it returns, load a model with `load`."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from echelon.data.manifest import MANIFEST, Dataset, open_dataset
+from echelon.data.storage import open_storage
+from echelon.driver import OnEvent, Place, drive
+from echelon.errors import EchelonError
+from echelon.inference import Evaluation, evaluate_run, predict_run
+from echelon.sync.allreduce import AllReduce
+from echelon.sync.protocol import Strategy
+from echelon.train.config import RunConfig
+from echelon.train.learner import Learner
+from echelon.train.run import Event, RunFolder
+from echelon.train.trained import load_trained
+from echelon.train.worker import Job
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    Data = str | Path | Dataset | DataFrame
+
+NO_CONF: Mapping[str, str] = {}
+
+
+def fit(
+    learner: Learner,
+    data: Data,
+    config: RunConfig | None = None,
+    *,
+    strategy: Strategy | None = None,
+    workers: int = 1,
+    run: str | Path | None = None,
+    resume: bool = False,
+    master: str | None = None,
+    conf: Mapping[str, str] = NO_CONF,
+    weights: Sequence[float] | None = None,
+    recipe: str | None = None,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """Trains a model until the end.
+
+    One worker trains in this process, several as tasks of Spark: the active session, a new one with this master, or
+    one inside this process. Under torchrun its processes are the workers.
+
+    Args:
+        learner: model, loss, optimizer and metrics.
+        data: URL of a dataset, or of Parquet files (read in place), or a DataFrame (written once into the run).
+        config: epochs, batch size and the like; when resuming, None is what the run was created with.
+        strategy: how the workers agree; None is AllReduce, or when resuming the stored one.
+        run: URL of a new folder for all that comes out; None is `runs/<learner>-<date and time>`.
+        resume: go on from the newest checkpoint if there is such a run.
+        weights: speeds of the workers, by which rows are dealt; None for equal ones.
+        on_event: gets each event as it happens.
+
+    Raises:
+        EchelonError: what the user can mend: the root cause, not its echo on another worker.
+    """
+    place = Place(workers, master, conf)
+    folder = RunFolder(str(run) if run is not None else _new_folder(type(learner).__name__, place))
+    old = resume and folder.exists()
+    if old:
+        config, strategy = config or folder.config, strategy or folder.strategy
+    elif folder.exists():
+        raise EchelonError(f"there is a run at {folder.url} already: resume it, or choose another folder")
+    config = (config or RunConfig()).resolved(place.size)
+    strategy = strategy or AllReduce()
+    dataset = dataset_of(data, folder.storage.url_of("dataset"), reuse=old)
+
+    def begin() -> None:
+        if old:
+            folder.change(learner, config, place.size)
+        else:
+            folder.create(learner, strategy, config, dataset, place.size, recipe)
+
+    job = Job(folder.url, dataset.url, learner, strategy, config, tuple(weights) if weights else None)
+    drive(job, place, begin, on_event or _ignore)
+    return Run(folder.url, learner)
+
+
+def load(run: str | Path, *, device: torch.device | str = "cpu") -> nn.Module:
+    """The model of a run with its newest weights, in evaluation mode.
+
+    Raises:
+        EchelonError: there is no such run, it has no checkpoint, or its learner cannot be imported.
+    """
+    return Run(run).model(device=device)
+
+
+class Run:
+    """A training that is done, or under way: the folder at a URL."""
+
+    def __init__(self, url: str | Path, learner: Learner | None = None) -> None:
+        """learner: in place of the stored one, for a class that cannot be imported here."""
+        self._folder = RunFolder(str(url))
+        self._learner = learner
+        self.asked: dict[str, Any] = self._folder.asked
+        """What was asked: learner, strategy, configuration, dataset, workers."""
+
+    def __repr__(self) -> str:
+        return f"Run({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._folder.url
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """State, steps, seconds, rows, bytes, metrics and trivial baselines, as in results.json."""
+        return self._folder.results
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the last evaluation."""
+        return dict(self.results.get("metrics", {}))
+
+    def events(self) -> list[Event]:
+        """All that happened, in order."""
+        return self._folder.events()
+
+    @property
+    def learner(self) -> Learner:
+        return self._learner or self._folder.learner
+
+    def model(self, *, device: torch.device | str = "cpu") -> nn.Module:
+        """The model with the newest weights, in evaluation mode."""
+        return load_trained(self._folder, self._learner, device=torch.device(device)).model
+
+    def evaluate(
+        self,
+        data: Data,
+        *,
+        split: str | None = None,
+        workers: int = 1,
+        master: str | None = None,
+        conf: Mapping[str, str] = NO_CONF,
+    ) -> Evaluation:
+        """The metrics over every row of a split, once each. split: default val, else test, else the only one."""
+        place = Place(workers, master, conf)
+        with _borrowed(data, self._folder) as dataset:
+            return evaluate_run(self._folder, dataset, place, split=split, learner=self._learner)
+
+    def predict(
+        self,
+        data: Data,
+        out: str | Path,
+        *,
+        split: str | None = None,
+        workers: int = 1,
+        master: str | None = None,
+        conf: Mapping[str, str] = NO_CONF,
+        overwrite: bool = False,
+    ) -> Dataset:
+        """Writes a prediction for every row, in order and with its key, as a dataset at `out`.
+
+        split: default all of them.
+        """
+        place = Place(workers, master, conf)
+        with _borrowed(data, self._folder) as dataset:
+            return predict_run(
+                self._folder, dataset, str(out), place, split=split, learner=self._learner, overwrite=overwrite
+            )
+
+
+def dataset_of(data: Data, home: str, *, reuse: bool = False) -> Dataset:
+    """Data as a dataset; the manifest of Parquet files and the rows of a DataFrame are put into `home`.
+
+    Args:
+        reuse: take what was put there earlier.
+
+    Raises:
+        EchelonError: there is neither a dataset nor Parquet at the URL, or it cannot be used as one.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str | Path) and open_storage(data).exists(MANIFEST):
+        return open_dataset(str(data))
+    if reuse and open_storage(home).exists(MANIFEST):
+        return open_dataset(home)
+    if isinstance(data, str | Path):
+        from echelon.data.adopt import adopt
+
+        return adopt(str(data), home)
+    from echelon.spark.frame import write_frame
+
+    return write_frame(data, home)
+
+
+@contextmanager
+def _borrowed(data: Data, folder: RunFolder) -> Iterator[Dataset]:
+    """Data as a dataset for a while."""
+    home = f"scratch/{uuid.uuid4().hex}"
+    try:
+        yield dataset_of(data, folder.storage.url_of(home))
+    finally:
+        folder.storage.delete_tree(home)
+
+
+def _new_folder(name: str, place: Place) -> str:
+    if place.size > 1 and not place.on_spark:
+        raise EchelonError("under torchrun the workers must know where to meet: name the run's folder (run=… or --run)")
+    return os.path.join("runs", f"{name.lower()}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+
+
+def _ignore(event: Event) -> None:
+    """Nobody is watching."""
