@@ -35,9 +35,7 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     kinds = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
 
     def call(ctx: typer.Context, **values: Any) -> None:
-        given = Given(
-            frozenset(n for n in values if (source := ctx.get_parameter_source(n)) and _explicit(source.name))
-        )
+        given = Given(frozenset(name for name in values if _explicit(ctx, name)))
         built = {name: given if kind is Given else _take(kind, values) for name, kind in kinds.items()}
         command(**built, **values)
 
