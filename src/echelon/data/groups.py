@@ -62,10 +62,16 @@ class RowGroups:
         return sum(column.cell_bytes for column in self.fixed)
 
     @property
+    def ragged_bytes(self) -> Rows:
+        """Memory of the ragged columns of each decoded row group, an upper bound (int64, [groups])."""
+        if not self.ragged:
+            return np.zeros_like(self.rows)
+        return self._stored_bytes + self.rows * _OBJECT_BYTES * len(self.ragged)
+
+    @property
     def bytes(self) -> Rows:
-        """Memory of each row group when it is decoded; of the ragged columns an upper bound (int64, [groups])."""
-        fixed = self.rows * self.row_bytes
-        return fixed + self._stored_bytes + self.rows * _OBJECT_BYTES * len(self.ragged) if self.ragged else fixed
+        """Memory of each row group when it is decoded, an upper bound (int64, [groups])."""
+        return self.rows * self.row_bytes + self.ragged_bytes
 
     def of(self, rows: Rows) -> Rows:
         """The row group of each row (int64, like `rows`)."""

@@ -9,13 +9,15 @@ both sum over the lanes to t_k and to N: nothing needs to divide anything, nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 PLAN_VERSION = 1
+
+_MOST_BLOCK_ROWS = 8192
 
 Rows = NDArray[np.int64]
 
@@ -30,6 +32,15 @@ def steps_in_epoch(rows: int, batch_size: int) -> int:
     """Global steps in one epoch. A tail smaller than a quarter of a batch joins the last full step."""
     full, tail = divmod(rows, batch_size)
     return full if full and 4 * tail < batch_size else full + (tail > 0)
+
+
+def block_rows_of(group_rows: Sequence[int]) -> int:
+    """W for a split with these row groups: about one row group, so that a lane reads one after another.
+
+    A block of narrow rows is cut short: the permutation of more rows costs more than it mixes.
+    """
+    filled = sum(rows > 0 for rows in group_rows)
+    return max(1, min(_MOST_BLOCK_ROWS, -(-sum(group_rows) // max(filled, 1))))
 
 
 def deal(lanes: int, weights: Sequence[float]) -> tuple[range, ...]:
@@ -98,6 +109,10 @@ class EpochPlan:
             raise ValueError(f"lanes must be between 1 and the batch of {self.batch_size} rows, got {self.lanes}")
         if self.block_rows < 1:
             raise ValueError(f"a block must have at least one row, got {self.block_rows}")
+
+    def of_epoch(self, epoch: int) -> EpochPlan:
+        """The plan of another epoch of the same run."""
+        return replace(self, epoch=epoch)
 
     @cached_property
     def rows(self) -> int:
@@ -219,9 +234,9 @@ class EpochPlan:
         return positions + self._group_shifts[place]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _block_permutation(size: int, seed: int, epoch: int, lane: int, block: int) -> Rows:
-    """Consecutive windows of steps ask for the same block again and again; two epochs of 64 lanes fit the cache."""
+    """Consecutive windows of steps ask for the same block again and again, of each lane for one or two."""
     order = _permutation(size, seed, epoch, lane, block)
     order.flags.writeable = False
     return order

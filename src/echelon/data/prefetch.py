@@ -30,13 +30,21 @@ class Prefetcher(Iterator[Item], Generic[Item]):
     An error of the thread is raised here, after the items before it. `close` stops the thread, and so does forgetting
     this object. seconds_waiting: how long `next` has waited for the thread in total.
 
-    deadline: most seconds to wait for one item.
+    deadline: most seconds to wait for one item. first_deadline: the same for the first one.
     """
 
-    def __init__(self, items: Iterator[Item], depth: int, name: str, deadline: float = 600.0) -> None:
+    def __init__(
+        self,
+        items: Iterator[Item],
+        depth: int,
+        name: str,
+        deadline: float = 600.0,
+        first_deadline: float | None = None,
+    ) -> None:
         self.seconds_waiting = 0.0
         self._name = name
         self._deadline = deadline
+        self._patience = first_deadline or deadline
         self._queue: queue.Queue[Item | _End] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
         self._over = False
@@ -51,6 +59,7 @@ class Prefetcher(Iterator[Item], Generic[Item]):
         if self._over:
             raise StopIteration
         item = self._get()
+        self._patience = self._deadline
         if not isinstance(item, _End):
             return item
         self.close()
@@ -65,20 +74,22 @@ class Prefetcher(Iterator[Item], Generic[Item]):
             pass
         began = time.monotonic()
         try:
-            return self._queue.get(timeout=self._deadline)
+            return self._queue.get(timeout=self._patience)
         except queue.Empty:
             self.close(wait=0.0)
-            raise StorageError(
-                f"{self._name}: nothing came within {self._deadline:.0f} s; is its storage up?"
-            ) from None
+            raise StorageError(f"{self._name}: nothing came within {self._patience:g} s; is its storage up?") from None
         finally:
             self.seconds_waiting += time.monotonic() - began
 
-    def close(self, wait: float = _JOIN) -> None:
-        """Stop the thread, waiting for it so many seconds at most; what it has made is thrown away."""
+    def close(self, wait: float = _JOIN) -> bool:
+        """Stop the thread, waiting for it so many seconds at most; what it has made is thrown away.
+
+        Returns whether the thread has ended. One that waits for storage that stalls cannot be ended.
+        """
         self._over = True
         self._stop.set()
         self._thread.join(wait)
+        return not self._thread.is_alive()
 
 
 def _produce(items: Iterator[Item], ready: queue.Queue[Item | _End], stop: threading.Event) -> None:

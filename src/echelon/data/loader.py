@@ -1,0 +1,142 @@
+"""The batches of a run: those rows of every global step that this process's lanes give, read ahead by a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from echelon.data.batch import Batch
+from echelon.data.groups import RowGroups
+from echelon.data.manifest import Dataset
+from echelon.data.memory import room_for
+from echelon.data.plan import EpochPlan, block_rows_of
+from echelon.data.prefetch import Prefetcher
+from echelon.data.read import RowReader
+from echelon.errors import StorageError
+
+FIRST_DEADLINE = 600.0
+DEADLINE = 50.0
+"""Seconds to wait for a batch: less than the 60 s that peers wait for one another, so that who stalls says so first."""
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """Where a run stands: the epoch, and the global step within it."""
+
+    epoch: int
+    step: int
+
+
+Item = tuple[Position, Batch | None]
+
+
+class Loader:
+    """Shuffled batches of a split.
+
+    The global batch of a step is a function of (manifest, lanes, batch_size, seed, epoch, step) alone. Each process
+    reads the rows that the lanes of its share give to it, in the same order whatever the other shares are.
+
+    columns: names, None for all. batch_size: rows of a global step. share: lanes of this process.
+    cache_mb: a split that takes no more when it is decoded stays in memory once it was read.
+    budget_mb: most memory for the rest; see `echelon.data.memory`.
+    prefetch: steps that are read ahead. readers: threads that decode row groups.
+    deadline: most seconds to wait for a batch that is not the first.
+
+    Raises:
+        DataError: no such split or column, or the rows do not fit the budget; the message has the numbers.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: str,
+        columns: Iterable[str] | None = None,
+        *,
+        batch_size: int,
+        lanes: int,
+        seed: int,
+        share: Sequence[int],
+        cache_mb: int = 1024,
+        budget_mb: int = 2048,
+        prefetch: int = 8,
+        readers: int = 1,
+        deadline: float = DEADLINE,
+    ) -> None:
+        groups = RowGroups(dataset, split, columns)
+        group_rows = tuple(groups.rows.tolist())
+        self.block_rows = block_rows_of(group_rows)
+        self._order = EpochPlan(group_rows, batch_size, lanes, self.block_rows, seed, epoch=0)
+        self.steps = self._order.steps
+        self._share = share
+        self._room = room_for(
+            groups, self._order, share, prefetch, readers, cache_mb=cache_mb, budget_mb=budget_mb,
+            name=f"the split '{split}' of {dataset.url}",
+        )  # fmt: skip
+        self._reader = RowReader(groups, self._room.slots, readers)
+        self._name = f"reading batches of '{split}' of {dataset.url}"
+        self._deadline = deadline
+        self._reading: Prefetcher[list[Item]] | None = None
+        self._waited = 0.0
+
+    @property
+    def seconds_waiting(self) -> float:
+        """How long the consumer has waited for batches in total."""
+        return self._waited + (self._reading.seconds_waiting if self._reading else 0.0)
+
+    def batches(self, start: Position, epochs: int) -> Iterator[Item]:
+        """One item a global step, from a position to the end of the last of `epochs` epochs.
+
+        An item is the step's position and the rows of this process; None where its lanes give none. Batches are over
+        memory of their own, and tensors that are kept stay as they are. A new call ends the one before.
+
+        Raises:
+            DataError, StorageError: when the item that they are about is reached.
+        """
+        self._stop()
+        windows = _windows(self._reader, self._order, self._share, self._room.steps, start, epochs)
+        reading = Prefetcher(windows, self._room.ahead, self._name, self._deadline, FIRST_DEADLINE)
+        self._reading = reading
+        try:
+            for window in reading:
+                yield from window
+        finally:
+            if self._reading is reading:
+                self._stop()
+
+    def close(self) -> None:
+        """End all threads."""
+        self._stop()
+        self._reader.close()
+
+    def _stop(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is None:
+            return
+        self._waited += reading.seconds_waiting
+        if not reading.close():
+            raise StorageError(f"{self._name}: the thread does not end; is its storage up?")
+
+
+def _windows(
+    reader: RowReader, order: EpochPlan, share: Sequence[int], steps: int, start: Position, epochs: int
+) -> Iterator[list[Item]]:
+    """The items of some consecutive steps at a time, so that their rows are planned and gathered by one call.
+
+    The first windows are short: who starts or resumes gets the first batch after reading one block a lane.
+    """
+    size = 1
+    for epoch in range(start.epoch, epochs):
+        plan = order.of_epoch(epoch)
+        first = start.step if epoch == start.epoch else 0
+        while first < plan.steps:
+            last = min(first + size, plan.steps)
+            yield _window(reader, plan, share, first, last)
+            first, size = last, min(2 * size, steps)
+
+
+def _window(reader: RowReader, plan: EpochPlan, share: Sequence[int], first: int, last: int) -> list[Item]:
+    read = plan.read(share, first, last)
+    taken = reader.take(read.rows, set(plan.held_groups(share, last).tolist()))
+    ends = read.ends.tolist()
+    spans = zip(range(first, last), [0, *ends], ends, strict=False)
+    return [(Position(plan.epoch, step), taken.batch(a, b) if b > a else None) for step, a, b in spans]

@@ -1,0 +1,136 @@
+"""Rows of a split by their numbers, gathered from row groups that stay decoded while they are of use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echelon.data.arena import Arena
+from echelon.data.batch import Batch, Values
+from echelon.data.buffers import Buffers
+from echelon.data.groups import RowGroups
+from echelon.data.padding import pad
+from echelon.data.plan import Rows
+from echelon.data.schema import Schema
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The cells of n rows.
+
+    rows: their numbers (int64, [n]). fixed: by column of fixed shape a tensor [n, *shape]. ragged: by column of strings
+    or of variable length a list of n values.
+    """
+
+    schema: Schema
+    rows: Tensor
+    fixed: Mapping[str, Tensor]
+    ragged: Mapping[str, list]
+
+    def batch(self, start: int, end: int) -> Batch:
+        """Rows [start, end): tensors over the same memory; columns of variable length padded to their longest row."""
+        columns: dict[str, Values] = {}
+        lengths: dict[str, Tensor] = {}
+        for column in self.schema.columns:
+            name = column.name
+            if name in self.fixed:
+                columns[name] = self.fixed[name][start:end]
+            elif column.is_string:
+                columns[name] = self.ragged[name][start:end]
+            else:
+                columns[name], lengths[name] = pad(column, self.ragged[name][start:end])
+        return Batch(columns, self.rows[start:end], lengths)
+
+
+class RowReader:
+    """Reads rows of a split for one thread.
+
+    slots: row groups that are held decoded; any number from 1 on is right, too few cost repeated reading.
+    readers: threads that decode row groups, the calling one if 1.
+    """
+
+    def __init__(self, groups: RowGroups, slots: int, readers: int = 1) -> None:
+        self._groups = groups
+        self._arena = Arena(groups, slots)
+        self._buffers = {column.name: Buffers(column) for column in groups.fixed}
+        self._pool = ThreadPoolExecutor(readers, thread_name_prefix="echelon-read") if readers > 1 else None
+
+    def take(self, rows: Rows, soon: Collection[int] = ()) -> Taken:
+        """The cells of some rows, in the order of their numbers as given (int64, [n]).
+
+        soon: row groups that will be asked for again; they are the last to be given up.
+
+        Raises:
+            DataError, StorageError: as `RowGroups.decode`.
+        """
+        of = self._groups.of(rows)
+        buffers = {name: buffer.take(len(rows)) for name, buffer in self._buffers.items()}
+        ragged: dict[str, list] = {column.name: [None] * len(rows) for column in self._groups.ragged}
+        for chosen in self._passes(np.unique(of)):
+            self._bring(chosen, soon)
+            at = np.flatnonzero(np.isin(of, chosen))
+            self._gather(rows, of, at, {name: array for name, (array, _) in buffers.items()}, ragged)
+        fixed = {name: tensor for name, (_, tensor) in buffers.items()}
+        return Taken(self._groups.schema, torch.from_numpy(rows), fixed, ragged)
+
+    def close(self) -> None:
+        """End the reading threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _passes(self, needed: Rows) -> Iterator[list[int]]:
+        """The row groups, at most as many at once as there is room for; those that are there already first."""
+        ordered = sorted(needed.tolist(), key=lambda group: group not in self._arena)
+        for start in range(0, len(ordered), self._arena.slots):
+            yield ordered[start : start + self._arena.slots]
+
+    def _bring(self, chosen: list[int], soon: Collection[int]) -> None:
+        """Decode those of the row groups that are not there."""
+        now = set(chosen)
+        spare = now.union(soon)
+        missing = [group for group in chosen if group not in self._arena]
+        for group in now.difference(missing):
+            self._arena.touch(group)
+        for group in missing:
+            if not self._arena.admit(group, spare):
+                self._arena.admit(group, now)
+        try:
+            self._decode(missing)
+        except BaseException:
+            for group in missing:
+                self._arena.evict(group)
+            raise
+
+    def _decode(self, groups: list[int]) -> None:
+        if self._pool is None:
+            for group in groups:
+                self._load(group)
+            return
+        # All must have ended before an error is raised: who still decodes writes into the arena.
+        pending = [self._pool.submit(self._load, group) for group in groups]
+        wait(pending)
+        for future in pending:
+            future.result()
+
+    def _load(self, group: int) -> None:
+        self._arena.fill(group, self._groups.decode(group))
+
+    def _gather(
+        self, rows: Rows, of: Rows, at: Rows, out: Mapping[str, np.ndarray], ragged: Mapping[str, list]
+    ) -> None:
+        """Copy the cells of the rows at some places of `rows` to the same places of the outputs."""
+        if len(at) == len(rows):
+            self._arena.gather(rows, of, out)
+        else:
+            part = {name: np.empty((len(at), *array.shape[1:]), array.dtype) for name, array in out.items()}
+            self._arena.gather(rows[at], of[at], part)
+            for name, array in out.items():
+                array[at] = part[name]
+        for name, values in ragged.items():
+            for place, value in zip(at.tolist(), self._arena.ragged(name, rows[at], of[at]), strict=True):
+                values[place] = value
