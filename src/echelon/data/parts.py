@@ -9,7 +9,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from echelon.data.manifest import DataFile, Dataset, digest_of
+from echelon.data.manifest import DataFile, Dataset, RowGroup, digest_of
 from echelon.data.storage import Storage
 from echelon.errors import DataError, StorageError
 
@@ -105,6 +105,17 @@ def describe_part(storage: Storage, path: str) -> tuple[str, int, pq.FileMetaDat
         footer = read_footer(url, source)
         parquet = _parquet(url, source, footer, verify=False)
         return digest_of(footer), source.size(), parquet.metadata, parquet.schema_arrow
+
+
+def data_file(storage: Storage, path: str) -> DataFile:
+    """What a manifest says of a Parquet file.
+
+    Raises:
+        DataError: it is not a Parquet file.
+    """
+    digest, size, metadata, _ = describe_part(storage, path)
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    return DataFile(path, size, digest, tuple(RowGroup(group.num_rows, group.total_byte_size) for group in groups))
 
 
 def read_footer(url: str, source: pa.NativeFile) -> bytes:

@@ -1,0 +1,126 @@
+"""Beginning and ending the writing of a dataset, so that a half-written one is never taken for whole.
+
+A marker says that a writer is at work and the manifest, written last, that it is done. Nothing is renamed. What a
+killed writer left is cleared by the next one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from echelon.data.manifest import MANIFEST, WRITING, Asset, DataFile, Dataset, Manifest, digest_of
+from echelon.data.schema import Schema
+from echelon.data.storage import Storage
+from echelon.errors import DataError
+
+_ASSETS = "_assets"
+"""Spark, pandas and DuckDB leave out what begins with an underscore."""
+
+
+def start(storage: Storage, overwrite: bool = False) -> None:
+    """Make a folder ready for a new dataset: from here to `commit` there is none at its URL.
+
+    What a killed writer left is deleted, and with `overwrite` the dataset that is there. Anything else is not touched.
+
+    Raises:
+        DataError: there is a dataset and `overwrite` is not set, or there are files that no writer of datasets left.
+    """
+    present = {entry.path for entry in storage.list()}
+    if MANIFEST in present and not overwrite and _is_whole(storage):
+        raise DataError(
+            f"there is already a dataset at {storage.url}: choose another folder, or say that it may be overwritten"
+        )
+    foreign = sorted(present - {MANIFEST, WRITING})
+    if foreign and not _is_ours(storage, present):
+        raise DataError(
+            f"{storage.url} holds other files ({foreign[0]}, {len(foreign)} in all): "
+            "choose an empty folder for the dataset"
+        )
+    # The marker comes before anything is deleted and outlives it: killed in between, the folder is known as ours.
+    storage.write_json(WRITING, {"started": datetime.now(UTC).isoformat(timespec="seconds")})
+    if MANIFEST in present:
+        storage.delete(MANIFEST)
+    for folder in sorted({path.split("/")[0] for path in foreign}):
+        if folder.startswith("split=") or folder == _ASSETS:
+            storage.delete_tree(folder)
+
+
+def commit(
+    storage: Storage,
+    schema: Schema,
+    splits: Mapping[str, tuple[DataFile, ...]],
+    info: Mapping[str, Any] | None = None,
+    assets: Mapping[str, Asset] | None = None,
+    shuffled: bool = False,
+    data_url: str = "",
+) -> Dataset:
+    """Make the files that were written the dataset at a URL. Arguments as the fields of `Manifest`.
+
+    Data files of attempts that do not count are deleted first.
+
+    Raises:
+        DataError: there are no rows at all, or `info` cannot be JSON.
+    """
+    if not any(file.rows for files in splits.values() for file in files):
+        raise DataError(f"no rows were written to {storage.url}: a dataset needs at least one")
+    check_info(info or {})
+    manifest = Manifest(schema, dict(splits), dict(info or {}), dict(assets or {}), shuffled, data_url)
+    counted = {file.path for files in splits.values() for file in files}
+    for entry in storage.list():
+        if entry.path.startswith("split=") and entry.path not in counted:
+            storage.delete(entry.path)
+    storage.write_json(MANIFEST, manifest.to_json())
+    storage.delete(WRITING)
+    return Dataset(storage, manifest)
+
+
+def write_asset(storage: Storage, name: str, array: np.ndarray) -> Asset:
+    """Store an array that belongs to the dataset.
+
+    Raises:
+        DataError: the name cannot be that of a file, or the array does not hold numbers.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise DataError(f"an asset cannot be called '{name}': use letters, digits, '_', '-' and '.'")
+    if array.dtype.hasobject:
+        raise DataError(f"the asset '{name}' holds {array.dtype}: only arrays of numbers can be kept")
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    path = f"{_ASSETS}/{name}.npy"
+    storage.write(path, content.getvalue())
+    return Asset(path, len(content.getvalue()), digest_of(content.getvalue()))
+
+
+def check_info(info: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        DataError: it cannot be written as JSON.
+    """
+    try:
+        json.dumps(info, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the dataset's info must be JSON: {error}") from None
+
+
+def _is_whole(storage: Storage) -> bool:
+    try:
+        return bool(Manifest.from_json(storage.read_json(MANIFEST)))
+    except DataError:
+        return False
+
+
+def _is_ours(storage: Storage, present: set[str]) -> bool:
+    """Whether the files were left by a writer of datasets: a marker or a manifest of files beside it says so."""
+    if WRITING in present:
+        return True
+    try:
+        return MANIFEST in present and not Manifest.from_json(storage.read_json(MANIFEST)).data_url
+    except DataError:
+        return False
