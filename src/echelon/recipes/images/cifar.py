@@ -13,7 +13,7 @@ import pickle
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -82,14 +82,12 @@ class CifarBatch:
     def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
         data = storage.read(self.name)
         images, labels = read_binary(data, self.name) if self.binary else read_python(data, self.name)
-        kept = [
-            (index, key)
-            for index in range(len(labels))
-            if (key := f"{self.name}#{index}") and (not self.division or self.division.split_of(key) == self.split)
-        ]
+        keys = [f"{self.name}#{index}" for index in range(len(labels))]
+        splits = self.division.split_of(keys, labels) if self.division else [self.split] * len(keys)
+        kept = [index for index, split in enumerate(splits) if split == self.split]
         for start in range(0, len(kept), ROWS_AT_ONCE):
-            indices, keys = zip(*kept[start : start + ROWS_AT_ONCE], strict=True)
-            yield Rows(images[list(indices)], labels[list(indices)], list(keys))
+            indices = kept[start : start + ROWS_AT_ONCE]
+            yield Rows(images[indices], labels[indices], [keys[index] for index in indices])
 
 
 def read_binary(data: bytes, name: str) -> tuple[Pixels, np.ndarray]:
@@ -151,10 +149,17 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
+def _from_buffer(data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: Literal["C", "F"]) -> np.ndarray:
+    """How protocol 5 stores arrays."""
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 _PERMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode_latin1,

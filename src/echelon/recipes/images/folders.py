@@ -78,12 +78,20 @@ def find_folders(
     if unknown:
         raise DataError(f"the folders {', '.join(unknown)} are none of the classes {', '.join(names)}")
     files: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    divide = division.test_fraction > 0 and (not has_splits or above == {"train"})
-    for path, name in placed:
-        split = SPLITS[path.split("/")[0]] if has_splits else TRAIN
-        files[division.split_of(path) if divide else split].append((path, labels[name]))
+    for (path, name), split in zip(placed, _splits(placed, has_splits, labels, division), strict=True):
+        files[split].append((path, labels[name]))
     strays = tuple(path for path in images if path.count("/") <= skip)
     return Source("class folders", names, tuple(_items(files, size, strays)))
+
+
+def _splits(
+    placed: Sequence[tuple[str, str]], has_splits: bool, labels: Mapping[str, int], division: Division
+) -> list[str]:
+    """The split of each image, which lies in the folder of its class."""
+    given = [SPLITS[path.split("/")[0]] if has_splits else TRAIN for path, _ in placed]
+    if set(given) != {TRAIN} or not division.test_fraction:
+        return given
+    return division.split_of([path for path, _ in placed], [labels[name] for _, name in placed])
 
 
 def _items(

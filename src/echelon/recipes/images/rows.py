@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,12 +68,28 @@ class Source:
 
 @dataclass(frozen=True)
 class Division:
-    """How a source without a test part is divided: each row by a hash of its key, so that it never changes sides."""
+    """How a source without a test part is divided: of every class the same part, drawn by a hash of the rows' keys.
+
+    test_fraction: part of each class to test on; 1 for everything. seed: another one draws others.
+    """
 
     test_fraction: float
     seed: int
 
-    def split_of(self, key: str) -> str:
-        """Train or test."""
-        digest = hashlib.sha256(f"{self.seed}/{key}".encode()).digest()
-        return TEST if int.from_bytes(digest[:8], "big") < self.test_fraction * 2**64 else TRAIN
+    def split_of(self, keys: Sequence[str], labels: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """Train or test for each row. A class of two rows or more has at least one on either side."""
+        of_class: dict[int, list[int]] = defaultdict(list)
+        for row, label in enumerate(labels):
+            of_class[int(label)].append(row)
+        splits = [TRAIN] * len(keys)
+        for rows in of_class.values():
+            for row in sorted(rows, key=lambda row: self._place(keys[row]))[: self._held_out(len(rows))]:
+                splits[row] = TEST
+        return splits
+
+    def _held_out(self, count: int) -> int:
+        wanted = round(self.test_fraction * count)
+        return wanted if count < 2 or self.test_fraction in (0, 1) else min(max(wanted, 1), count - 1)
+
+    def _place(self, key: str) -> bytes:
+        return hashlib.sha256(f"{self.seed}/{key}".encode()).digest()

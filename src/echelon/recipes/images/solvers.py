@@ -18,7 +18,8 @@ class Solver:
 
     lr: at the peak of the schedule. bias_lr: factor on it for biases and the gains of norms. schedule, warmup: see
     `rate`. scale: factor on the centred pixels. init: see `Quick`. pad, mirror: augmentation in training, see
-    `Classifier`. epochs, batch_size, batch_size_per_worker, sync_every: what a run takes if its flags are not given.
+    `Classifier`. epochs, batch_size, batch_size_per_worker, sync_every: what a run takes if its flags are not given;
+    sync_every 1 is AllReduce.
     """
 
     model: str
@@ -38,7 +39,7 @@ class Solver:
     epochs: int = 30
     batch_size: int | None = 100
     batch_size_per_worker: int | None = None
-    sync_every: int = 10
+    sync_every: int = 1
 
 
 SOLVERS: Mapping[str, Solver] = {
@@ -58,9 +59,10 @@ SOLVERS: Mapping[str, Solver] = {
         init="caffe",
         pad=0,
         mirror=False,
-        epochs=8,
+        epochs=10,
         batch_size=None,
         batch_size_per_worker=100,
+        sync_every=10,
     ),
     "resnet": Solver(
         model="resnet",
@@ -71,20 +73,21 @@ SOLVERS: Mapping[str, Solver] = {
 """By name. The first of a model is its default."""
 
 
-def solver_of(model: str, name: str | None) -> Solver:
-    """The solver of this name, or the default one of the model.
+def solver_of(model: str | None, name: str | None) -> Solver:
+    """The solver of this name; without one the default of the model, and without a model that of quick.
 
     Raises:
         EchelonError: there is none of this name, or it is for another model.
     """
-    fitting = {key: solver for key, solver in SOLVERS.items() if solver.model == model}
-    if not fitting:
-        models = dict.fromkeys(solver.model for solver in SOLVERS.values())
+    models = dict.fromkeys(solver.model for solver in SOLVERS.values())
+    if model is not None and model not in models:
         raise EchelonError(f"--model {model} is unknown; there are: {', '.join(models)}")
+    fitting = {key: solver for key, solver in SOLVERS.items() if model in (None, solver.model)}
     if name is None:
         return next(iter(fitting.values()))
     if name not in fitting:
-        raise EchelonError(f"--solver {name} does not exist for the model {model}; there are: {', '.join(fitting)}")
+        where = f" for the model {model}" if model else ""
+        raise EchelonError(f"--solver {name} does not exist{where}; there are: {', '.join(fitting)}")
     return fitting[name]
 
 
@@ -93,11 +96,10 @@ def rate(schedule: str, step: int, total: int, warmup: float) -> float:
 
     Args:
         schedule: "constant"; "step", a tenth from 80 % of the steps on, as in Caffe's two solver files of quick;
-        "cosine",
-            from 1 to 0; "one-cycle", the same after a warm-up that begins at a 25th of the rate (Smith & Topin 2018).
-        step: counted from 0. total: steps of the whole training. warmup: part of the steps in which the rate rises
-        linearly
-            to 1, for any schedule.
+            "cosine", from 1 to 0; "one-cycle", the same after a warm-up that begins at a 25th of the rate (Smith &
+            Topin 2018).
+        step: counted from 0. total: steps of the whole training.
+        warmup: part of the steps in which the rate rises linearly to 1, for any schedule.
 
     After the last step the rate stays what it was there.
     """
