@@ -7,15 +7,14 @@ thread, so that nothing can hang for ever: a start that is not complete, and ran
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from echelon.errors import CommunicationError, EchelonError
+from echelon.spark.background import BackgroundJob
 from echelon.spark.failure import from_spark, root_cause, to_error
 from echelon.spark.member import RESULT_SCHEMA, Invitation, Work, serve
 from echelon.spark.probe import Probe, laid
@@ -31,7 +30,6 @@ OnEvent = Callable[[dict[str, Any]], None]
 _POLL_SECONDS = 0.2
 _SETTLE_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 1.0
-_CANCEL_SECONDS = 15.0
 
 
 def run_gang(
@@ -70,7 +68,9 @@ def run_gang(
     meeting = Rendezvous(*_driver_address(session), run_id, attempt)
     with laid(probe) as token:
         invitation = Invitation(meeting.address, workers, cpus_per_worker, start_seconds, token)
-        job = _Job(session, _plan(session, invitation, fn), f"echelon-{run_id}-{attempt}-{meeting.address.port}")
+        plan = _plan(session, invitation, fn)
+        group = f"echelon-{run_id}-{attempt}-{meeting.address.port}"
+        job = BackgroundJob(session, lambda: plan, group, "Echelon: workers that train together")
         watch = Watch(meeting.store, workers, on_event)
         try:
             _follow(job, watch, start_seconds, silence_seconds)
@@ -91,45 +91,7 @@ def _plan(session: SparkSession, invitation: Invitation, fn: Work) -> DataFrame:
         raise EchelonError(f"the function of the workers cannot be sent to them: {error}") from error
 
 
-class _Job:
-    """A Spark job in a thread of its own, so that it can be watched and cancelled."""
-
-    def __init__(self, session: SparkSession, plan: DataFrame, group: str) -> None:
-        from pyspark import InheritableThread
-
-        self._context = session.sparkContext
-        self._plan = plan
-        self._group = group
-        self.results: list[bytes] = []
-        self.error: BaseException | None = None
-        self._over = threading.Event()
-        self._thread = InheritableThread(target=self._run, name=group, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._context.setJobGroup(self._group, "Echelon: workers that train together", interruptOnCancel=True)
-            rows = sorted(self._plan.collect(), key=lambda row: row["rank"])
-            self.results = [bytes(row["result"]) for row in rows]
-        except BaseException as error:
-            self.error = error
-        finally:
-            self._over.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it is over, after so long at most."""
-        return self._over.wait(seconds)
-
-    def cancel(self) -> None:
-        """Ends it, if it is not over. Asked again and again, as Spark forgets it for a job that has not begun."""
-        deadline = time.monotonic() + _CANCEL_SECONDS
-        while not self._over.is_set() and time.monotonic() < deadline:
-            with suppress(Exception):
-                self._context.cancelJobGroup(self._group)
-            self._over.wait(0.3)
-
-
-def _follow(job: _Job, watch: Watch, start_seconds: float, silence_seconds: float) -> None:
+def _follow(job: BackgroundJob, watch: Watch, start_seconds: float, silence_seconds: float) -> None:
     """Returns when the job is over or a rank has failed; raises when a deadline passes."""
     began = complete = time.monotonic()
     while not job.wait(_POLL_SECONDS):
@@ -151,9 +113,9 @@ def _follow(job: _Job, watch: Watch, start_seconds: float, silence_seconds: floa
     watch.poll()
 
 
-def _outcome(job: _Job, watch: Watch) -> list[bytes]:
+def _outcome(job: BackgroundJob, watch: Watch) -> list[bytes]:
     if job.error is None:
-        return job.results
+        return [bytes(row["result"]) for row in sorted(job.rows, key=lambda row: row["rank"])]
     _hear_last_words(watch)
     if isinstance(job.error, (KeyboardInterrupt, SystemExit)):
         raise job.error

@@ -68,9 +68,12 @@ def root_cause(failures: Sequence[Failure]) -> Failure | None:
     return ordered[0] if ordered else None
 
 
-def to_error(failure: Failure, *, lost: Sequence[str] = ()) -> EchelonError:
-    """What the driver raises for a root cause. `lost`: the members that died without a word."""
-    where = f"rank {failure.rank} on {failure.host}"
+def to_error(failure: Failure, *, lost: Sequence[str] = (), unit: str = "rank") -> EchelonError:
+    """What the driver raises for a root cause.
+
+    lost: the members that died without a word. unit: what `failure.rank` counts.
+    """
+    where = f"{unit} {failure.rank} on {failure.host}"
     if failure.kind == "communication":
         gone = f"{', '.join(lost)} died without a word; " if lost else ""
         return CommunicationError(f"{gone}{where} reports: {failure.message}")
@@ -93,8 +96,9 @@ def from_spark(error: BaseException, *, lost: Sequence[str] = ()) -> EchelonErro
         return CommunicationError(f"{names}: {_reason(text)}")
     told = found.group().strip()
     last = told.splitlines()[-1]
-    if last.startswith("echelon.errors.CommunicationError"):
-        return CommunicationError(last.partition(": ")[2])
+    for kind in (CommunicationError, StorageError):
+        if last.startswith(f"{kind.__module__}.{kind.__name__}: "):
+            return kind(last.partition(": ")[2])
     hint = " (install Echelon on the workers too)" if "No module named 'echelon'" in last else ""
     return WorkerFailed(f"a worker could not start: {last}{hint}\n\n{told}", rank=None, host=None, traceback=told)
 
