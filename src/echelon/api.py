@@ -68,7 +68,7 @@ def fit(
         EchelonError: what the user can mend: the root cause, not its echo on another worker.
     """
     place = Place(workers, master, conf)
-    folder = RunFolder(str(run) if run is not None else _new_folder(type(learner).__name__, place))
+    folder = RunFolder(str(run) if run is not None else new_folder(type(learner).__name__, place))
     old = resume and folder.exists()
     if old:
         config, strategy = config or folder.config, strategy or folder.strategy
@@ -207,7 +207,7 @@ def _borrowed(data: Data, folder: RunFolder) -> Iterator[Dataset]:
         folder.storage.delete_tree(home)
 
 
-def _new_folder(name: str, place: Place) -> str:
+def new_folder(name: str, place: Place) -> str:
     if place.size > 1 and not place.on_spark:
         raise EchelonError("under torchrun the workers must know where to meet: name the run's folder (run=… or --run)")
     return os.path.join("runs", f"{name.lower()}-{datetime.now(UTC):%Y%m%d-%H%M%S}")

@@ -1,1 +1,36 @@
-"""Ready applications: each a folder with its sources, models, learner and solvers."""
+"""Ready applications, from raw files to predictions."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from echelon.errors import EchelonError
+
+if TYPE_CHECKING:
+    from echelon.recipes.recipe import Recipe
+
+READY = {"images": "echelon.recipes.images:RECIPE"}
+"""Where the recipes of Echelon are, by name."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """One of ours by its name, or a user's own as "package.module:recipe".
+
+    Raises:
+        EchelonError: there is none, or it is something else.
+    """
+    from echelon.recipes.recipe import Recipe
+
+    module, _, attribute = READY.get(name, name).partition(":")
+    if not attribute:
+        raise EchelonError(
+            f"there is no recipe '{name}'; there are: {', '.join(READY)}, or write package.module:recipe"
+        )
+    try:
+        recipe = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise EchelonError(f"the recipe {name} cannot be imported: {error}") from None
+    if not isinstance(recipe, Recipe):
+        raise EchelonError(f"{name} is a {type(recipe).__name__}, not a Recipe of echelon.recipes.recipe")
+    return recipe

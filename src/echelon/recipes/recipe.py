@@ -33,6 +33,10 @@ class Recipe(ABC):
     """What raw files it understands, for --help."""
     prepare_options: ClassVar[type]
     train_options: ClassVar[type]
+    demo_prepare_options: ClassVar[Any]
+    demo_train_options: ClassVar[Any]
+    demo_config: ClassVar[Mapping[str, Any]]
+    """Fields of `RunConfig` for the demo."""
 
     @abstractmethod
     def prepare(

@@ -1,0 +1,65 @@
+"""The `echelon` command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+import echelon
+from echelon.cli.console import OUT, complain, say
+from echelon.cli.demo import demo
+from echelon.cli.recipe import recipe_app
+from echelon.cli.runs import compare, report, runs
+from echelon.errors import EchelonError
+from echelon.recipes import READY, find_recipe
+
+INTERRUPTED = 130
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """The commands; a user's own recipe, package.module:recipe, has them if it is the first argument."""
+    app = typer.Typer(
+        help=echelon.__doc__,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    named = [name for name in arguments[:1] if ":" in name]
+    for name in [*READY, *named]:
+        app.add_typer(recipe_app(find_recipe(name)), name=name, rich_help_panel="Recipes")
+    for command in (runs, report, compare):
+        app.command(rich_help_panel="Runs")(command)
+    app.command(rich_help_panel="First steps")(demo)
+    return app
+
+
+def main() -> None:
+    """Runs one command; the exit status is 1 for an error that is explained, 2 for a wrong command line."""
+    _quiet()
+    try:
+        build(sys.argv[1:])()
+    except EchelonError as error:
+        complain(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(INTERRUPTED)
+
+
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        OUT.print(echelon.__version__)
+        raise typer.Exit
+
+
+def _quiet() -> None:
+    """Warnings as one line each, and nothing of py4j's own log."""
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")

@@ -1,0 +1,35 @@
+"""What the command line writes: tables and results to the standard output, the rest to the standard error."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from echelon.data.manifest import Dataset
+
+OUT = Console(highlight=False)
+ERR = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Writes a line that is no result."""
+    ERR.print(escape(text))
+
+
+def complain(text: str) -> None:
+    """Writes why a command failed."""
+    ERR.print(f"[bold red]error:[/] {escape(text)}")
+
+
+def describe(dataset: Dataset) -> str:
+    """Rows by split, and what was left out and why, of a dataset that a recipe prepared."""
+    rows = ", ".join(f"{split} {dataset.rows(split):,} rows" for split in dataset.splits)
+    size = sum(file.size for split in dataset.splits for file in dataset.manifest.files(split))
+    lines = [f"{dataset.url}: {rows}, {size / 1e6:,.1f} MB"]
+    problems = dataset.info.get("problems") or {"count": 0, "first": []}
+    if problems["count"]:
+        lines.append(f"{problems['count']:,} left out:")
+        lines += [f"  {item}: {reason}" for item, reason in problems["first"][:5]]
+        more = problems["count"] - len(problems["first"][:5])
+        lines += [f"  … and {more:,} more, see _manifest.json"] if more > 0 else []
+    return "\n".join(lines)

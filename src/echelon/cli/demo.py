@@ -1,0 +1,85 @@
+"""A recipe from raw files to predictions, with everything that a newcomer should see once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echelon.api import Run, fit
+from echelon.cli.console import ERR, OUT, describe, say
+from echelon.cli.reporting import show_evaluation, show_run
+from echelon.data.manifest import Dataset
+from echelon.errors import EchelonError
+from echelon.recipes import find_recipe
+from echelon.recipes.recipe import Recipe
+from echelon.sync.allreduce import AllReduce
+from echelon.sync.averaging import Averaging
+from echelon.sync.protocol import Strategy
+from echelon.train.config import RunConfig
+
+WORKERS = 2
+
+
+def demo(
+    recipe: Annotated[str, typer.Argument(help="a recipe", metavar="[RECIPE]")] = "images",
+    folder: Annotated[Path, typer.Option(help="new folder for all that the demo writes")] = Path("echelon-demo"),
+) -> None:
+    """Takes a small set from raw files to predictions: prepare, train twice, evaluate, predict, compare."""
+    from echelon.report.compare import compare_page, compare_runs, compare_table
+    from echelon.report.page import write_page
+    from echelon.spark.session import session
+
+    if folder.exists():
+        raise EchelonError(f"{folder} exists already: remove it, or give another --folder")
+    chosen = find_recipe(recipe)
+    _title("1  Raw files")
+    say(f"{folder / 'raw'}: {chosen.write_demo(folder / 'raw')}")
+    _title("2  Prepare them with Spark")
+    spark = session(workers=WORKERS)
+    options = chosen.demo_prepare_options
+    dataset = chosen.prepare(
+        spark, str(folder / "raw"), str(folder / "dataset"), options, fitting=None, overwrite=False
+    )
+    say(describe(dataset))
+    runs = []
+    for number, strategy in ((3, AllReduce()), (4, Averaging(sync_every=10))):
+        _title(f"{number}  Train with {strategy} on {WORKERS} workers")
+        runs.append(_train(chosen, dataset, strategy, folder / "runs" / type(strategy).__name__.lower()))
+    _title("5  Evaluate and predict, with the second model")
+    show_evaluation(runs[-1].evaluate(dataset, workers=WORKERS))
+    say(describe(runs[-1].predict(dataset, folder / "predictions", workers=WORKERS)))
+    _title("6  Compare")
+    comparison = compare_runs([run.url for run in runs])
+    OUT.print(compare_table(comparison))
+    write_page(str(folder / "compare.html"), compare_page(comparison))
+    say("\nOpen these in a browser:")
+    for page in (*(f"{run.url}/report.html" for run in runs), folder / "compare.html"):
+        say(f"  {page}")
+
+
+def _train(recipe: Recipe, dataset: Dataset, strategy: Strategy, folder: Path) -> Run:
+    from echelon.report.progress import LiveProgress
+
+    options = recipe.demo_train_options
+    advised = {k: v for k, v in recipe.defaults(options).items() if k != "sync_every"}
+    config = RunConfig(**{**advised, **recipe.demo_config}).resolved(WORKERS)
+    learner = recipe.learner(dataset, options, config)
+    with LiveProgress(ERR) as progress:
+        run = fit(
+            learner,
+            dataset,
+            config,
+            strategy=strategy,
+            workers=WORKERS,
+            run=folder,
+            recipe=recipe.name,
+            on_event=progress,
+        )
+    show_run(run, recipe)
+    return run
+
+
+def _title(text: str) -> None:
+    ERR.print(f"\n[bold cyan]{text}[/]")

@@ -1,0 +1,141 @@
+"""prepare, train, evaluate and predict, for any recipe."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from echelon.cli.choices import PlaceOptions, StrategyOptions
+from echelon.cli.console import OUT, describe, say
+from echelon.cli.options import Given, expanded
+from echelon.cli.reporting import show_evaluation, show_run
+from echelon.cli.training import Order, train
+from echelon.data.manifest import MANIFEST, Dataset, open_dataset
+from echelon.data.storage import open_storage
+from echelon.driver import Place
+from echelon.inference import evaluate_run, predict_run
+from echelon.recipes.recipe import Recipe
+from echelon.spark.session import session
+from echelon.train.config import RunConfig
+from echelon.train.learner import Learner
+from echelon.train.run import RunFolder
+
+DatasetArgument = Annotated[str, typer.Argument(help="a dataset that prepare wrote (path or URL)", metavar="DATASET")]
+RunArgument = Annotated[str, typer.Argument(help="the folder of a run", metavar="RUN")]
+Split = Annotated[str | None, typer.Option(help="the split to use (evaluate: val, else test; predict: all)")]
+BatchSize = Annotated[int | None, typer.Option(help="rows of one forward pass", min=1)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
+
+
+def recipe_app(recipe: Recipe) -> typer.Typer:
+    """The commands of a recipe."""
+    app = typer.Typer(help=recipe.about, no_args_is_help=True)
+    source = Annotated[str, typer.Argument(help=recipe.sources, metavar="SRC")]
+    any_source = Annotated[str, typer.Argument(help=f"a dataset, or raw files: {recipe.sources}", metavar="SRC")]
+    for command, types in (
+        (_prepare, {"source": source, "options": recipe.prepare_options}),
+        (_train, {"options": recipe.train_options}),
+        (_evaluate, {"source": any_source}),
+        (_predict, {"source": any_source}),
+    ):
+        app.command(command.__name__.strip("_"))(expanded(_bound(command, recipe, types)))
+    return app
+
+
+def _bound(command: Callable[..., None], recipe: Recipe, types: dict[str, Any]) -> Callable[..., None]:
+    """A command of one recipe, with the types that only the recipe knows."""
+    hints = {**get_type_hints(command, include_extras=True), **types}
+    kept = [p for p in inspect.signature(command).parameters.values() if p.name != "recipe"]
+
+    def call(**values: Any) -> None:
+        command(recipe=recipe, **values)
+
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    call.__annotations__ = {p.name: hints[p.name] for p in kept}
+    call.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+    return call
+
+
+def _prepare(
+    recipe: Recipe,
+    source: str,
+    dataset: Annotated[str, typer.Argument(help="folder to write (path or URL)", metavar="DATASET")],
+    options: Any,
+    place: PlaceOptions,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turns raw files into a dataset, with Spark."""
+    where = place.place
+    spark = session(where.master, where.workers, where.conf, gang=False)
+    say(describe(recipe.prepare(spark, source, dataset, options, fitting=None, overwrite=overwrite)))
+
+
+def _train(
+    recipe: Recipe,
+    dataset: DatasetArgument,
+    options: Any,
+    strategy: StrategyOptions,
+    config: RunConfig,
+    place: PlaceOptions,
+    given: Given,
+    run: Annotated[str | None, typer.Option(help="folder for all that comes out (default: a new one in runs/)")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint of --run")] = False,
+) -> None:
+    """Trains a model on a dataset, and writes a report."""
+    order = Order(recipe, open_dataset(dataset), options, strategy, config, place.place, given, run, resume)
+    finished = train(order)
+    if finished is not None:
+        show_run(finished, recipe)
+
+
+def _evaluate(
+    recipe: Recipe,
+    run: RunArgument,
+    source: str,
+    place: PlaceOptions,
+    split: Split = None,
+    batch_size: BatchSize = None,
+) -> None:
+    """Evaluates a run on every row of a split, once each."""
+    folder, where = RunFolder(run), place.place
+    with _opened(recipe, folder.learner, folder, source, where) as dataset:
+        show_evaluation(evaluate_run(folder, dataset, where, split=split, batch_size=batch_size))
+
+
+def _predict(
+    recipe: Recipe,
+    run: RunArgument,
+    source: str,
+    out: Annotated[str, typer.Argument(help="folder for the predictions", metavar="OUT")],
+    place: PlaceOptions,
+    split: Split = None,
+    batch_size: BatchSize = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Writes a prediction for every row, once each and with its key."""
+    folder, where = RunFolder(run), place.place
+    with _opened(recipe, folder.learner, folder, source, where) as dataset:
+        written = predict_run(folder, dataset, out, where, split=split, batch_size=batch_size, overwrite=overwrite)
+    OUT.print(describe(written))
+
+
+@contextmanager
+def _opened(recipe: Recipe, learner: Learner, folder: RunFolder, source: str, place: Place) -> Iterator[Dataset]:
+    """A dataset; of raw files one that fits the learner, for as long as it is needed."""
+    if open_storage(source).exists(MANIFEST):
+        yield open_dataset(source)
+        return
+    home = f"scratch/{uuid.uuid4().hex}"
+    spark = session(place.master, place.workers, place.conf, gang=False)
+    try:
+        options = recipe.prepare_options()
+        dataset = recipe.prepare(spark, source, folder.storage.url_of(home), options, fitting=learner, overwrite=False)
+        say(describe(dataset))
+        yield dataset
+    finally:
+        folder.storage.delete_tree(home)

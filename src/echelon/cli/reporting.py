@@ -1,0 +1,49 @@
+"""What is shown of a run, of an evaluation and of several runs."""
+
+from __future__ import annotations
+
+from echelon.api import Run
+from echelon.cli.console import OUT, say
+from echelon.data.manifest import open_dataset
+from echelon.errors import EchelonError
+from echelon.inference import Evaluation
+from echelon.recipes.recipe import Recipe
+from echelon.report.page import Sample, run_page, write_page
+from echelon.report.recorded import read_run
+from echelon.report.tables import evaluation_table, final_table
+from echelon.train.evaluate import evaluation_split
+from echelon.train.run import REPORT
+
+SAMPLES = 24
+
+
+def show_run(run: Run, recipe: Recipe | None) -> None:
+    """The table of a run that is over, and its page beside it."""
+    OUT.print(final_table(read_run(run.url)))
+    say(f"report: {write_report(run, recipe)}")
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Each metric beside what the trivial predictor reaches."""
+    title = f"{evaluation.split} ({evaluation.rows:,} rows)"
+    OUT.print(evaluation_table(evaluation.metrics, evaluation.baseline, split=title))
+
+
+def write_report(run: Run, recipe: Recipe | None, to: str | None = None) -> str:
+    """Writes the page of a run, by default as report.html in its folder; where it is."""
+    target = to or f"{run.url.rstrip('/')}/{REPORT}"
+    write_page(target, run_page(read_run(run.url), _samples(run, recipe)))
+    return target
+
+
+def _samples(run: Run, recipe: Recipe | None) -> list[Sample]:
+    """Some predictions; none, and why, if the model or the dataset cannot be had any more."""
+    if recipe is None:
+        return []
+    try:
+        dataset = open_dataset(run.asked["dataset"]["url"])
+        split = evaluation_split(dataset, run.asked["config"].get("eval_split"))
+        return recipe.samples(run.learner, run.model(), dataset, split or dataset.splits[0], SAMPLES)
+    except EchelonError as error:
+        say(f"the report has no sample predictions: {error}")
+        return []

@@ -1,0 +1,51 @@
+"""runs, report and compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echelon.api import Run
+from echelon.cli.console import OUT, say
+from echelon.cli.reporting import write_report
+from echelon.recipes import find_recipe
+
+
+def runs(
+    folder: Annotated[
+        str, typer.Argument(help="folder whose runs are listed (path or URL)", metavar="[FOLDER]")
+    ] = "runs",
+) -> None:
+    """Lists the runs in a folder."""
+    from echelon.report.index import find_runs
+    from echelon.report.tables import runs_table
+
+    OUT.print(runs_table(find_runs(folder), folder))
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="the folder of a run", metavar="RUN")],
+    out: Annotated[Path | None, typer.Option(help="HTML file to write (default: report.html in the run)")] = None,
+) -> None:
+    """Writes the page of a run, with its curves and some predictions."""
+    trained = Run(run)
+    name = trained.asked.get("recipe")
+    say(f"report: {write_report(trained, find_recipe(name) if name else None, str(out) if out else None)}")
+
+
+def compare(
+    run: Annotated[list[str], typer.Argument(help="folders of runs; those that differ by the seed alone are grouped")],
+    metric: Annotated[str | None, typer.Option(help="metric to compare (default: what the runs are judged by)")] = None,
+    target: Annotated[float | None, typer.Option(help="value whose cost in steps, seconds and bytes is shown")] = None,
+    out: Annotated[Path, typer.Option(help="HTML file to write")] = Path("compare.html"),
+) -> None:
+    """Compares runs: a metric against steps, seconds and bytes."""
+    from echelon.report.compare import compare_page, compare_runs, compare_table
+    from echelon.report.page import write_page
+
+    comparison = compare_runs(run, metric=metric, target=target)
+    OUT.print(compare_table(comparison))
+    write_page(str(out), compare_page(comparison))
+    say(f"report: {out}")
