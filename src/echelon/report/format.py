@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, tzinfo
 
 MISSING = "—"
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -67,3 +68,19 @@ def unit_of_bytes(largest: float) -> tuple[float, str]:
     """What to divide bytes by on an axis that ends at `largest`, and the name of the result."""
     power = min(int(math.log10(largest) / 3), len(_BYTES) - 1) if largest >= 1 else 0
     return 1000.0**power, f"{_BYTES[power]} sent" if power else "bytes sent"
+
+
+def difference(value: float | None) -> str:
+    """A metric less another, with its sign."""
+    if value is None:
+        return MISSING
+    text = metric(abs(value))
+    return f"±{text}" if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+
+
+def moment(iso: str | None, zone: tzinfo | None = None) -> str:
+    """A stored time of day, to the minute; in the reader's time zone, or in a zone that is then named."""
+    if not iso:
+        return MISSING
+    at = datetime.fromisoformat(iso).astimezone(zone)
+    return at.strftime("%Y-%m-%d %H:%M") + (f" {at.tzname()}" if zone else "")

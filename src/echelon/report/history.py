@@ -1,12 +1,13 @@
 """One history out of the events of all attempts of a run.
 
 A later attempt resumes from a checkpoint and takes again the steps that came after it. Those steps count once: what an
-earlier attempt said about steps beyond that checkpoint is superseded.
+earlier attempt said about steps beyond that checkpoint is superseded. Counters (seconds, rows, bytes, times) are stored
+in the checkpoint and go on from there, so they are taken as they are told and leave out what was lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal, get_args
@@ -16,8 +17,7 @@ import numpy as np
 Event = Mapping[str, Any]
 Axis = Literal["steps", "seconds", "epochs", "bytes"]
 AXES: tuple[Axis, ...] = get_args(Axis)
-
-_COUNTERS = ("seconds", "rows", "bytes_sent")
+_TIMES = ("reading", "computing", "synchronising")
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Recovery:
-    """The start of a later attempt: the step it resumed from, and how many steps it had to take again."""
+    """The start of a later attempt: where it resumed, and how many steps that are known of it had to take again.
+
+    cause: why the attempts before it ended, or that this is not known.
+    """
 
     attempt: int
-    step: int
+    steps: int
     seconds: float
-    epoch: float
+    epochs: float
     bytes: float
     cause: str
     redone: int
@@ -65,7 +68,7 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds by what they were spent on: means over the ranks, summed over all attempts."""
+    """Seconds of one worker by what they were spent on: means over the ranks. Redone steps count once."""
 
     reading: float = 0.0
     computing: float = 0.0
@@ -80,8 +83,9 @@ class Times:
 class History:
     """What counts of a run.
 
-    metrics, baselines: by split, then by name. split: that of the newest evaluation, or "". seconds, steps: at the
-    newest event. checkpoints: how many were written, those of superseded steps too.
+    metrics, baselines: by split, then by name. split: that of the newest evaluation, or "". steps, seconds, epochs,
+    rows: at the newest event. last_step: where training is to end; 0 before that is known. device: of rank 0.
+    attempts: those that told anything. checkpoints: how many were written, those of superseded steps too.
     """
 
     loss: Curve = Curve()
@@ -93,8 +97,12 @@ class History:
     times: Times = Times()
     split: str = ""
     stopped_by: str = ""
+    device: str = ""
     steps: int = 0
+    last_step: int = 0
     seconds: float = 0.0
+    epochs: float = 0.0
+    rows: int = 0
     bytes_sent: float = 0.0
     attempts: int = 0
     checkpoints: int = 0
@@ -108,56 +116,36 @@ def build_history(events: Iterable[Event]) -> History:
     """The history that the events of a run tell.
 
     Args:
-        events: of all attempts, in any order of the attempts. A "recovery" event belongs to the attempt that it begins
-        and
-            carries the step that this attempt resumed from; without one, an attempt is taken to have resumed from the
-            newest checkpoint before its first event.
+        events: as `echelon.train.run.RunFolder.events` gives them: those of one attempt in the order in which they
+            happened, the first being its "start"; a "recovery" belongs to the attempt that failed.
     """
     everything = sorted(events, key=lambda event: event["attempt"])
-    kept: list[dict[str, Any]] = []
+    kept: list[Event] = []
     recoveries: list[Recovery] = []
-    for attempt, group in groupby(everything, key=lambda event: event["attempt"]):
-        own = [dict(event) for event in group]
-        if attempt != everything[0]["attempt"]:
-            start = _resumed_from(own, kept)
-            before = [event for event in kept if event["step"] <= start]
-            recoveries.append(_recovery(own, before, start, redone=max((e["step"] for e in kept), default=0) - start))
-            kept = before
-        kept += _continued(own, kept)
-    return _history(_in_order(kept), recoveries, everything)
+    causes: list[str] = []
+    for _, group in groupby(everything, key=lambda event: event["attempt"]):
+        told = list(group)
+        own = [event for event in told if event["kind"] != "recovery"]
+        if own:
+            if kept or causes:
+                recoveries.append(_recovery(own[0], kept, causes))
+            kept = [e for e in kept if e["step"] <= own[0]["step"] and e["kind"] != "stop"] + own
+            causes = []
+        causes += [str(event["cause"]) for event in told if event["kind"] == "recovery"]
+    return _history(_in_order(kept), tuple(recoveries), everything)
 
 
-def _resumed_from(own: Sequence[Event], kept: Sequence[Event]) -> int:
-    first = min(event["step"] for event in own)
-    said = [event["step"] for event in own if event["kind"] == "recovery"]
-    if said:
-        return min(first, said[0])
-    return max((e["step"] for e in kept if e["kind"] == "checkpoint" and e["step"] <= first), default=0)
-
-
-def _recovery(own: Sequence[Event], before: Sequence[Event], start: int, redone: int) -> Recovery:
-    told = next((event for event in own if event["kind"] == "recovery"), own[0])
-    last = before[-1] if before else {"seconds": 0.0, "epoch": 0.0}
+def _recovery(start: Event, kept: Sequence[Event], causes: Sequence[str]) -> Recovery:
+    before = [event for event in kept if event["step"] <= start["step"]]
     return Recovery(
-        attempt=told["attempt"],
-        step=start,
-        seconds=last["seconds"],
-        epoch=last["epoch"],
+        attempt=start["attempt"],
+        steps=start["step"],
+        seconds=start["seconds"],
+        epochs=start["epoch"],
         bytes=max((event.get("bytes_sent", 0.0) for event in before), default=0.0),
-        cause=str(told.get("cause") or "started again"),
-        redone=max(0, redone),
+        cause="; then ".join(causes) or "not known: it was started again by hand",
+        redone=max(0, max((event["step"] for event in kept), default=0) - start["step"]),
     )
-
-
-def _continued(own: Sequence[dict[str, Any]], kept: Sequence[Event]) -> list[dict[str, Any]]:
-    """The events of an attempt, with counters that began again at zero continued from what is kept."""
-    result = [event for event in own if event["kind"] != "recovery"]
-    for counter in _COUNTERS:
-        reached = max((event[counter] for event in kept if counter in event), default=0)
-        first = next((event[counter] for event in result if counter in event), reached)
-        if first < reached:
-            result = [{**event, counter: event[counter] + reached} if counter in event else event for event in result]
-    return result
 
 
 def _in_order(kept: Iterable[Event]) -> list[Event]:
@@ -166,46 +154,57 @@ def _in_order(kept: Iterable[Event]) -> list[Event]:
     return sorted(newest.values(), key=lambda event: event["step"])
 
 
-def _history(kept: list[Event], recoveries: list[Recovery], everything: Sequence[Event]) -> History:
+def _history(kept: list[Event], recoveries: tuple[Recovery, ...], everything: Sequence[Event]) -> History:
     train = [event for event in kept if event["kind"] == "train"]
     evaluations = [event for event in kept if event["kind"] == "evaluate"]
-    steps = [0, *(event["step"] for event in train)]
-    sent = [0.0, *(float(event.get("bytes_sent", 0.0)) for event in train)]
-
-    def point(event: Event, value: float) -> Point:
-        at = event["step"]
-        return Point(at, event["seconds"], event["epoch"], float(np.interp(at, steps, sent)), float(value))
-
-    def curve(key: str) -> Curve:
-        return Curve(tuple(point(event, event[key]) for event in train if event.get(key) is not None))
-
-    metrics: dict[str, dict[str, list[Point]]] = {}
-    for event in evaluations:
-        for name, value in event["metrics"].items():
-            metrics.setdefault(event["split"], {}).setdefault(name, []).append(point(event, value))
+    metrics, baselines = _metrics(evaluations, _pointer(train))
+    newest = train[-1] if train else {}
     return History(
-        loss=curve("loss"),
-        rate=curve("rate"),
-        rows_per_second=curve("rows_per_second"),
-        metrics={split: {n: Curve(tuple(p)) for n, p in named.items()} for split, named in metrics.items()},
-        baselines={event["split"]: dict(event.get("baseline") or {}) for event in evaluations},
-        recoveries=tuple(recoveries),
-        times=_times(everything),
+        loss=_curve(train, "loss"),
+        rate=_curve(train, "rate"),
+        rows_per_second=_curve(train, "rows_per_second"),
+        metrics=metrics,
+        baselines=baselines,
+        recoveries=recoveries,
+        times=Times(**{part: float(newest.get(f"seconds_{part}", 0.0)) for part in _TIMES}),
         split=evaluations[-1]["split"] if evaluations else "",
         stopped_by=next((str(event["reason"]) for event in reversed(kept) if event["kind"] == "stop"), ""),
+        device=next((str(event["device"]) for event in reversed(kept) if event["kind"] == "start"), ""),
         steps=max((event["step"] for event in kept), default=0),
+        last_step=int(newest.get("last_step", 0)),
         seconds=max((event["seconds"] for event in kept), default=0.0),
-        bytes_sent=sent[-1],
+        epochs=max((event["epoch"] for event in kept), default=0.0),
+        rows=int(newest.get("rows", 0)),
+        bytes_sent=float(newest.get("bytes_sent", 0.0)),
         attempts=len({event["attempt"] for event in everything}),
         checkpoints=sum(event["kind"] == "checkpoint" for event in everything),
     )
 
 
-def _times(everything: Iterable[Event]) -> Times:
-    """The newest sums of each attempt, added up: steps that were taken twice cost their time twice."""
-    newest = {event["attempt"]: event for event in everything if event["kind"] == "train"}
-    spent = {
-        part: sum(float(event.get(f"seconds_{part}", 0.0)) for event in newest.values())
-        for part in ("reading", "computing", "synchronising")
-    }
-    return Times(**spent)
+def _pointer(train: Sequence[Event]) -> Callable[[Event, float], Point]:
+    """Points of events; where one does not tell the bytes sent, they are read between the two that do."""
+    steps = [0, *(event["step"] for event in train)]
+    sent = [0.0, *(float(event["bytes_sent"]) for event in train)]
+
+    def point(event: Event, value: float) -> Point:
+        at = event["step"]
+        return Point(at, event["seconds"], event["epoch"], float(np.interp(at, steps, sent)), float(value))
+
+    return point
+
+
+def _curve(train: Sequence[Event], key: str) -> Curve:
+    point = _pointer(train)
+    return Curve(tuple(point(event, event[key]) for event in train if event[key] is not None))
+
+
+def _metrics(
+    evaluations: Sequence[Event], point: Callable[[Event, float], Point]
+) -> tuple[dict[str, dict[str, Curve]], dict[str, dict[str, float]]]:
+    """The curves and the trivial baselines, by split and name."""
+    found: dict[str, dict[str, list[Point]]] = {}
+    for event in evaluations:
+        for name, value in event["metrics"].items():
+            found.setdefault(event["split"], {}).setdefault(name, []).append(point(event, value))
+    curves = {split: {n: Curve(tuple(points)) for n, points in named.items()} for split, named in found.items()}
+    return curves, {event["split"]: dict(event["baseline"]) for event in evaluations}

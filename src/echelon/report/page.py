@@ -1,4 +1,4 @@
-"""One HTML page about a run, or about several: everything is inside it, and it asks the network for nothing.
+"""The page of one run: its result, curves, times, sample predictions and configuration.
 
 Raises on import:
     EchelonError: matplotlib or jinja2 is not installed.
@@ -9,41 +9,32 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC
 from typing import Any
 
 import numpy as np
 
-from echelon import __version__
-from echelon.data.storage import open_storage
-from echelon.errors import EchelonError
 from echelon.report import format
-from echelon.report.history import AXES, History
-from echelon.report.palette import DARK, LIGHT, css
+from echelon.report.history import AXES
+from echelon.report.panels import panels
+from echelon.report.plots import image_png
+from echelon.report.recorded import Json, RecordedRun
+from echelon.report.render import drawing, render
 from echelon.report.summary import (
-    Headline,
-    Json,
-    final_metrics,
+    Figure,
+    facts,
+    figures,
     headline,
     learner_label,
     smaller_is_better,
-    state,
     strategy_label,
     times,
     type_name,
     workers_label,
 )  # fmt: skip
-from echelon.report.tables import facts
+from echelon.train.results import FINISHED, RUNNING
 
-try:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-except ImportError as error:
-    raise EchelonError("the report page needs jinja2: pip install 'echelon[report]'") from error
-
-from echelon.report.panels import panels
-from echelon.report.plots import image_png, inline_svg
+TILES = ("time", "steps", "epochs", "rows per second", "bytes sent", "attempts")
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Share:
-    """A part of the whole time."""
+    """A part of the whole time, as text and as a fraction."""
 
     name: str
     seconds: str
@@ -69,92 +60,62 @@ class Share:
     fraction: float
 
 
-def run_page(config: Json, results: Json, history: History, samples: Sequence[Sample] = (), *, name: str = "") -> str:
-    """The page of one run.
-
-    Args:
-        config: config.json. results: results.json, or {} while there is none. name: the run folder's name or URL.
-    """
-    main = headline(config, results, history)
-    metrics, baseline = final_metrics(results, history)
-    told = facts(results, history)
+def run_page(run: RecordedRun, samples: Sequence[Sample] = ()) -> str:
+    """The page of one run, as HTML."""
+    config, history, main = run.config, run.history, headline(run)
+    split = history.split
     return render(
         "run.html",
-        title=name.rstrip("/").rsplit("/", 1)[-1] or learner_label(config),
-        name=name,
+        title=run.name or learner_label(config),
+        run=run,
         labels=(learner_label(config), strategy_label(config), workers_label(config)),
-        state=state(results),
-        error=str(results.get("error") or ""),
-        created=config.get("created", ""),
+        created=format.moment(config.get("created"), UTC),
         main=main,
         meter=_meter(main),
-        metrics=[_metric_row(n, v, baseline.get(n)) for n, v in metrics.items()],
-        split=results.get("split") or history.split,
-        tiles={k: told[k] for k in ("time", "steps", "epochs", "rows per second", "bytes sent", "attempts")},
-        stopped_by=told["stopped by"],
+        figures=figures(run),
+        split=split,
+        rows=config.get("dataset", {}).get("rows", {}).get(split),
+        tiles=_tiles(run),
+        ending=_ending(run),
         axes=AXES,
-        charts=_charts(history, main),
-        shares=_shares(results, history),
+        charts=_charts(run, main),
+        shares=_shares(run),
         samples=[_sample(sample) for sample in samples],
-        recoveries=history.recoveries,
+        right=_right(samples),
         configuration=_configuration(config),
-        environment={"echelon": config.get("echelon", format.MISSING), **config.get("environment", {})},
+        environment=_environment(run),
     )
 
 
-def write_page(page: str, target: str | Path) -> None:
-    """Writes a page to a path or a URL (s3://, hdfs://, …).
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    folder, _, file = str(target).rpartition("/")
-    open_storage(folder or ("/" if str(target).startswith("/") else ".")).write(file, page.encode())
+def _tiles(run: RecordedRun) -> dict[str, str]:
+    told, last = facts(run), run.history.last_step
+    tiles = {name: told[name] for name in TILES}
+    if run.state != FINISHED and last:
+        tiles["steps"] += f" of {format.number(last)}"
+    return tiles
 
 
-def render(template: str, **values: Any) -> str:
-    """A template of this package with the theme and the formats. Every value is escaped unless it is markup."""
-    environment = Environment(
-        loader=PackageLoader("echelon.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {
-        "format": format,
-        "light": Markup(css(LIGHT)),
-        "dark": Markup(css(DARK)),
-        "version": __version__,
-        "now": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    }
-    return environment.get_template(template).render(values)
+def _ending(run: RecordedRun) -> str:
+    """Why the run is where it is, as a sentence."""
+    if run.results.get("stopped_by"):
+        return f"Training ended: {run.results['stopped_by']}."
+    if run.state == RUNNING:
+        return "This page shows a run that was still going on, or was interrupted, when the page was made."
+    return ""
 
 
-def plot(figure: Any, title: str, *, salt: str) -> Markup:
-    """A figure as markup of the page; matplotlib escapes its texts."""
-    return Markup(inline_svg(figure, title, salt=salt))
-
-
-def _charts(history: History, main: Headline | None) -> list[dict[str, Any]]:
+def _charts(run: RecordedRun, main: Figure | None) -> list[dict[str, Any]]:
     result = []
-    for number, panel in enumerate(panels(history, main.metric if main else None)):
+    for number, panel in enumerate(panels(run.history, main.metric if main else None)):
         plots = {}
         for axis in AXES:
-            marks = [getattr(r, {"steps": "step", "epochs": "epoch"}.get(axis, axis)) for r in history.recoveries]
-            title = f"{panel.title} against {axis}"
-            plots[axis] = plot(panel.figure(axis, marks), title, salt=f"{number}-{axis}")
-        result.append({"title": panel.title, "note": panel.note + (", log scale" if panel.log else ""), "plots": plots})
+            marks = [getattr(recovery, axis) for recovery in run.history.recoveries]
+            plots[axis] = drawing(panel.figure(axis, marks), f"{panel.title} against {axis}", salt=f"{number}-{axis}")
+        result.append({"title": panel.title, "caption": panel.caption, "plots": plots})
     return result
 
 
-def _metric_row(name: str, value: float, base: float | None) -> dict[str, Any]:
-    better = None if base is None else (value < base if smaller_is_better(name) else value > base)
-    difference = format.MISSING if base is None else f"{value - base:+.4f}".replace("-", "−")
-    return {"name": name, "value": value, "baseline": base, "difference": difference, "better": better}
-
-
-def _meter(main: Headline | None) -> dict[str, float] | None:
+def _meter(main: Figure | None) -> dict[str, float] | None:
     """Positions in percent of the value and the baseline on a bar from 0 to 1, for metrics that live there."""
     if main is None or main.baseline is None or smaller_is_better(main.metric):
         return None
@@ -162,14 +123,13 @@ def _meter(main: Headline | None) -> dict[str, float] | None:
     return {"value": 100 * main.value, "baseline": 100 * main.baseline} if inside else None
 
 
-def _shares(results: Json, history: History) -> list[Share]:
-    spent = times(results, history)
-    total = float(results.get("seconds") or history.seconds)
+def _shares(run: RecordedRun) -> list[Share]:
+    spent = times(run)
     parts = {
         "computing": spent.computing,
         "synchronising": spent.synchronising,
         "reading": spent.reading,
-        "evaluating, writing and starting": spent.other(total),
+        "evaluating, writing and starting": spent.other(float(run.results.get("seconds") or 0.0)),
     }
     whole = sum(parts.values())
     if not whole:
@@ -184,11 +144,16 @@ def _sample(sample: Sample) -> dict[str, Any]:
     return {"image": image, "fields": sample.fields, "correct": sample.correct}
 
 
+def _right(samples: Sequence[Sample]) -> str:
+    """How many of the samples are right, where that is a question."""
+    judged = [sample.correct for sample in samples if sample.correct is not None]
+    return f"{sum(judged)} of these {len(judged)} are right" if judged else ""
+
+
 def _configuration(config: Json) -> dict[str, dict[str, str]]:
     """All that was asked, by its part."""
     dataset = config.get("dataset", {})
-    rows = dataset.get("rows")
-    counts = {f"rows in {s}": format.number(n) for s, n in rows.items()} if isinstance(rows, dict) else {}
+    counts = {f"rows in {split}": format.number(count) for split, count in dataset.get("rows", {}).items()}
     parts: dict[str, Json] = {
         f"learner {type_name(config.get('learner', {}))}": config.get("learner", {}).get("fields", {}),
         f"strategy {type_name(config.get('strategy', {}))}": {
@@ -201,7 +166,19 @@ def _configuration(config: Json) -> dict[str, dict[str, str]]:
     return {part: {k: _plain(v) for k, v in values.items()} for part, values in parts.items() if values}
 
 
+def _environment(run: RecordedRun) -> dict[str, str]:
+    told = {
+        "echelon": run.config.get("echelon"),
+        "device of rank 0": run.history.device or None,
+        "checkpoints written": run.history.checkpoints,
+        "run": run.url,
+    }
+    return {name: _plain(value) for name, value in told.items()}
+
+
 def _plain(value: object) -> str:
     if value is None:
         return format.MISSING
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

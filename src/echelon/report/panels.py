@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from echelon.report import format
-from echelon.report.history import Axis, Curve, History
+from echelon.report.history import Axis, Curve, History, Point
 from echelon.report.palette import SERIES
 from echelon.report.plots import Line, Reference, line_figure
+from echelon.report.summary import smaller_is_better
 
 LOG_FROM = 30.0
 """From this ratio of the largest loss to the smallest on, its axis is logarithmic."""
@@ -19,29 +20,35 @@ LOG_FROM = 30.0
 
 @dataclass(frozen=True)
 class Panel:
-    """What one plot of a run shows. lines: its lines against a given axis."""
+    """What one plot of a run shows. lines: its lines against a given axis. caption: what is seen, in words."""
 
     title: str
     lines: Callable[[Axis], list[Line]]
+    caption: str
     reference: Reference | None = None
-    note: str = ""
     log: bool = False
+    from_zero: bool = False
 
     def figure(self, axis: Axis, marks: Sequence[float] = ()) -> Figure:
-        return line_figure(self.lines(axis), axis, reference=self.reference, marks=marks, log=self.log)
+        return line_figure(
+            self.lines(axis), axis, reference=self.reference, marks=marks, log=self.log, from_zero=self.from_zero
+        )
 
 
 def panels(history: History, main: str | None = None) -> list[Panel]:
     """The plots of a run, the most telling first: metrics (`main` before the others), loss, speed, learning rate."""
-    evaluated = {name for named in history.metrics.values() for name in named}
-    named = sorted(evaluated - {"loss"}, key=lambda name: (name != main, name))
+    evaluated = list(dict.fromkeys(name for named in history.metrics.values() for name in named))
+    named = sorted((name for name in evaluated if name != "loss"), key=lambda name: name != main)
     shown = [_metric_panel(history, name) for name in named]
     if history.loss.points or "loss" in evaluated:
         shown.insert(0 if main == "loss" else min(1, len(shown)), _loss_panel(history))
     if history.rows_per_second.points:
-        shown.append(Panel("rows per second", _one("rows per second", history.rows_per_second, SERIES[2])))
+        lines = _one("rows per second", history.rows_per_second, SERIES[2])
+        caption = "Of all workers together, mean between two reports."
+        shown.append(Panel("rows per second", lines, caption, from_zero=True))
     if len(set(history.rate.values)) > 1:
-        shown.append(Panel("learning rate", _one("learning rate", history.rate, SERIES[3])))
+        lines = _one("learning rate", history.rate, SERIES[3])
+        shown.append(Panel("learning rate", lines, "Of the optimizer's first group, at each report."))
     return shown
 
 
@@ -53,12 +60,28 @@ def _metric_panel(history: History, name: str) -> Panel:
         return [Line(s, c.against(axis), c.values, SERIES[i % 6]) for i, (s, c) in enumerate(curves.items())]
 
     reference = None if base is None else Reference(f"trivial baseline {format.metric(base)}", base)
-    return Panel(name, lines, reference, note="on " + " and ".join(curves))
+    return Panel(name, lines, _on(curves, name), reference)
+
+
+def _on(curves: dict[str, Curve], name: str) -> str:
+    """Where a metric was evaluated, how often, and its best value."""
+    points = [point for curve in curves.values() for point in curve.points if math.isfinite(point.value)]
+    count = sum(len(curve.points) for curve in curves.values())
+    text = f"On {' and '.join(curves)}, {count} evaluation{'s' if count > 1 else ''}"
+    if len(points) < 2:
+        return f"{text}."
+    best = best_point(points, name)
+    return f"{text}; best {format.metric(best.value)} at step {format.number(best.steps)}."
+
+
+def best_point(points: Sequence[Point], metric: str) -> Point:
+    """The best of some values, the earliest of equals."""
+    return min(points, key=lambda point: (point.value if smaller_is_better(metric) else -point.value, point.steps))
 
 
 def _loss_panel(history: History) -> Panel:
-    curves = {"training": history.loss}
-    curves |= {split: named["loss"] for split, named in history.metrics.items() if "loss" in named}
+    evaluated = {split: named["loss"] for split, named in history.metrics.items() if "loss" in named}
+    curves = {"training": history.loss, **evaluated}
     values = [value for curve in curves.values() for value in curve.values if math.isfinite(value)]
     log = bool(values) and min(values) > 0 and max(values) / min(values) > LOG_FROM
 
@@ -68,7 +91,10 @@ def _loss_panel(history: History) -> Panel:
             Line(s, c.against(axis), c.values, colours[i % 6]) for i, (s, c) in enumerate(curves.items()) if c.points
         ]
 
-    return Panel("loss", lines, note=" and ".join(curves), log=log)
+    caption = "Training: mean between two reports." if history.loss.points else ""
+    if evaluated:
+        caption += f" {' and '.join(evaluated).capitalize()}: at each evaluation."
+    return Panel("loss", lines, (caption + (" Logarithmic axis." if log else "")).strip(), log=log)
 
 
 def _one(label: str, curve: Curve, colour: str) -> Callable[[Axis], list[Line]]:

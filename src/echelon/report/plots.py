@@ -89,12 +89,14 @@ def line_figure(
     reference: Reference | None = None,
     marks: Sequence[float] = (),
     log: bool = False,
+    from_zero: bool = False,
     panel: tuple[float, float] = PANEL,
 ) -> Figure:
     """Lines against steps, seconds, epochs or bytes.
 
     Args:
-        marks: positions on the x axis of what interrupted the run. panel: width and height in inches.
+        marks: positions on the x axis of what interrupted the run. from_zero: whether the y axis begins at zero, as it
+            should where differences would look larger than they are. panel: width and height in inches.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=panel, layout="constrained")
@@ -110,6 +112,8 @@ def line_figure(
             _draw(axes, line, factor)
         if log:
             axes.set_yscale("log")
+        if from_zero:
+            axes.set_ylim(bottom=0)
         _dress(axes, lines, label, log)
     return figure
 
@@ -180,6 +184,8 @@ def inline_svg(figure: Figure, title: str, *, salt: str) -> str:
     text = _svg(figure, salt)
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Groups are called figure_1, axes_1, … in every figure, and nothing refers to them.
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
     box = re.search(r'viewBox="[^"]+"', text)
     root = f'<svg class="plot" role="img" aria-label="{escape(title)}" {box[0] if box else ""}>'
     return themed(root + text[text.index(">") + 1 :])

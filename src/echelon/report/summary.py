@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from echelon.report.history import History, Times
-
-Json = Mapping[str, Any]
+from echelon.report import format
+from echelon.report.history import Times
+from echelon.report.recorded import Json, RecordedRun
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The metric that a run is judged by, beside what the trivial predictor reaches."""
+class Figure:
+    """A metric at the end of a run, beside what the trivial predictor reaches."""
 
     metric: str
     value: float
-    baseline: float | None
-    split: str
+    baseline: float | None = None
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.baseline is None else self.value - self.baseline
 
     @property
     def better(self) -> bool | None:
-        """Whether the run beats the trivial predictor; None if that is not known."""
+        """Whether it beats the trivial predictor; None if that is not known."""
         if self.baseline is None:
             return None
         return self.value < self.baseline if smaller_is_better(self.metric) else self.value > self.baseline
@@ -33,38 +34,45 @@ def smaller_is_better(metric: str) -> bool:
     return "loss" in metric or "error" in metric
 
 
-def main_metric(metrics: Json, baseline: Json, monitor: str | None = None) -> str | None:
-    """The monitored metric; else the first with a trivial baseline; else the first that is no loss; else the first."""
-    if monitor in metrics:
-        return monitor
-    candidates = [n for n in metrics if n in baseline] or [n for n in metrics if not smaller_is_better(n)] or [*metrics]
-    return candidates[0] if candidates else None
+def figures(run: RecordedRun) -> list[Figure]:
+    """The metrics of the newest evaluation, in the learner's order."""
+    metrics, baseline = run.results.get("metrics") or {}, run.results.get("baseline") or {}
+    return [Figure(name, float(value), baseline.get(name)) for name, value in metrics.items()]
 
 
-def final_metrics(results: Json, history: History) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics and trivial baselines of the end; of a run without results, those of its newest evaluation."""
-    metrics, baseline = results.get("metrics"), results.get("baseline")
-    if not metrics:
-        curves = history.metrics.get(history.split, {})
-        metrics = {name: curve.last for name, curve in curves.items()}
-    return dict(metrics), dict(baseline or history.baselines.get(history.split, {}))
+def headline(run: RecordedRun) -> Figure | None:
+    """What to say first about a run; None if it was never evaluated.
+
+    The monitored metric; else the first with a trivial baseline; else the first that is no loss; else the first.
+    """
+    found = figures(run)
+    monitored = [figure for figure in found if figure.metric == run.config.get("config", {}).get("monitor")]
+    based = [figure for figure in found if figure.baseline is not None]
+    rising = [figure for figure in found if not smaller_is_better(figure.metric)]
+    return next(iter(monitored or based or rising or found), None)
 
 
-def headline(config: Json, results: Json, history: History) -> Headline | None:
-    """What to say first about a run; None if it was never evaluated."""
-    metrics, baseline = final_metrics(results, history)
-    name = main_metric(metrics, baseline, config.get("config", {}).get("monitor"))
-    if name is None:
-        return None
-    return Headline(name, float(metrics[name]), baseline.get(name), str(results.get("split") or history.split))
+def times(run: RecordedRun) -> Times:
+    """Where the time went."""
+    parts = ("reading", "computing", "synchronising")
+    return Times(**{part: float(run.results.get(f"seconds_{part}") or 0.0) for part in parts})
 
 
-def times(results: Json, history: History) -> Times:
-    """Where the time went, by the results where there are any."""
-    parts = {part: results.get(f"seconds_{part}") for part in ("reading", "computing", "synchronising")}
-    if any(value is None for value in parts.values()):
-        return history.times
-    return Times(**{part: float(value) for part, value in parts.items() if value is not None})
+def facts(run: RecordedRun) -> dict[str, str]:
+    """What else is said of a run, in the same words wherever it is shown."""
+    results, spent = run.results, times(run)
+    return {
+        "steps": format.number(results.get("steps")),
+        "epochs": format.number(results.get("epochs")),
+        "time": format.seconds(results.get("seconds")),
+        "rows per second": format.number(results.get("rows_per_second")),
+        "bytes sent": format.size(results.get("bytes_sent")),
+        "reading": format.seconds(spent.reading),
+        "computing": format.seconds(spent.computing),
+        "synchronising": format.seconds(spent.synchronising),
+        "attempts": format.number(results.get("attempts")),
+        "stopped by": str(results.get("stopped_by") or format.MISSING),
+    }
 
 
 def learner_label(config: Json) -> str:
@@ -73,9 +81,9 @@ def learner_label(config: Json) -> str:
 
 
 def strategy_label(config: Json) -> str:
-    """The strategy as it is written in code, for example Averaging(sync_every=10)."""
+    """The strategy as it is written in code, for example Averaging(sync_every=10), without what is off."""
     strategy = config.get("strategy", {})
-    fields = ", ".join(f"{k}={v}" for k, v in strategy.get("fields", {}).items() if v is not None)
+    fields = ", ".join(f"{k}={v}" for k, v in strategy.get("fields", {}).items() if v is not None and v is not False)
     return f"{type_name(strategy) or '?'}({fields})" if fields else type_name(strategy) or "?"
 
 
@@ -88,8 +96,3 @@ def workers_label(config: Json) -> str:
     """For example "2 workers"."""
     workers = config.get("workers")
     return "? workers" if workers is None else f"{workers} worker" + ("" if workers == 1 else "s")
-
-
-def state(results: Json) -> str:
-    """finished, failed or running; "not started" for a run without results."""
-    return str(results.get("state") or "not started")

@@ -1,0 +1,132 @@
+"""The page of one run: whole, escaped, and sensible whatever state the run is in."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from stories import Story, WriteRun
+
+from echelon.report.history import AXES
+from echelon.report.page import Sample, run_page
+from echelon.report.recorded import read_run
+from echelon.report.render import write_page
+from echelon.train.progress import Progress
+from echelon.train.results import FAILED, RUNNING
+
+_EMPTY = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
+
+
+class _Elements(HTMLParser):
+    """Counts elements, collects addresses, and knows whether each element that is opened is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        values = dict(attrs)
+        self.addresses += [values[name] or "" for name in ("src", "href", "xlink:href") if name in values]
+        self.ids += [values["id"] or ""] if "id" in values else []
+        if tag not in _EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in _EMPTY:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page_of(url: str, *samples: Sample) -> str:
+    """The page, after what holds for every page was checked."""
+    page = run_page(read_run(url), samples)
+    elements = _Elements(page)
+    assert not elements.open, "an element was left open"
+    assert all(address.startswith(("#", "data:")) for address in elements.addresses), "it asks for something outside"
+    assert not re.search(r"url\((?!#)|@import", page), "a style asks for something outside"
+    assert not {"script", "link", "iframe", "object"} & set(elements.seen)
+    assert len(elements.ids) == len(set(elements.ids)), "two elements have the same id"
+    return page
+
+
+def test_a_finished_run(finished: WriteRun) -> None:
+    page = page_of(finished())
+    assert re.search(r'class="figure">\s*0\.6785', page)
+    assert "this run beats it" in page
+    assert "0.2500" in page
+    assert "did 5 epochs" in page
+    assert "625" in page
+    assert "AllReduce" in page
+    assert page.count('<svg class="plot"') == 4 * len(AXES)
+    assert "Recoveries" not in page
+
+
+def test_a_recovery_is_explained_and_its_text_is_escaped(recovered: str) -> None:
+    page = page_of(recovered)
+    assert "on &lt;host&gt; was killed" in page
+    assert "&lt;b&gt;ship &amp; crew&lt;/b&gt;" in page
+    assert "<host>" not in page
+    assert "<b>ship" not in page
+    assert "checkpoints from which" in page
+
+
+def test_a_failed_run_shows_its_cause(tmp_path: Path) -> None:
+    story = Story(f"{tmp_path}/failed")
+    story.attempt(0, 57, evaluate_every=0)
+    story.finish(Progress(), FAILED, "the loss is nan after step 58: try a lower learning rate or --clip-norm")
+    page = page_of(story.folder.url)
+    assert "the loss is nan after step 58" in page
+    assert "Nothing was evaluated" in page
+    assert re.search(r"<dt>steps</dt><dd>50 of 400", page), "the events know more than the checkpoint: there is none"
+
+
+def test_a_running_run_shows_its_newest_figures(tmp_path: Path) -> None:
+    story = Story(f"{tmp_path}/running")
+    story.attempt(0, 150)
+    story.finish(Progress(), RUNNING)
+    page = page_of(story.folder.url)
+    assert re.search(r"<dt>steps</dt><dd>150 of 400", page)
+    assert f"{story.accuracy(120):.4f}" in page
+
+
+def test_a_run_that_never_began(tmp_path: Path) -> None:
+    page = page_of(Story(f"{tmp_path}/asked").folder.url)
+    assert "not started" in page
+    assert "<svg" not in page
+
+
+def test_samples_are_pictures_in_the_page(finished: WriteRun) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 8, 9), dtype=np.uint8)
+    samples = [
+        Sample(image, {"predicted": "cat<"}, True),
+        Sample(image[:1], {}, False),
+        Sample(None, {"text": "a & b"}),
+    ]
+    page = page_of(finished(), *samples)
+    pictures = [base64.b64decode(code) for code in re.findall(r"data:image/png;base64,([^\"]+)", page)]
+    assert len(pictures) == 2
+    decoded = imread(io.BytesIO(pictures[0]))
+    assert np.array_equal((decoded[..., :3] * 255).round().astype(np.uint8).transpose(2, 0, 1), image)
+    assert "cat&lt;" in page
+    assert "a &amp; b" in page
+    assert "1 of these 2 are right" in page
+
+
+@pytest.mark.parametrize("target", ["report.html", "new folder/report.html"])
+def test_a_page_is_one_file(tmp_path: Path, target: str) -> None:
+    write_page("<p>ü</p>", tmp_path / target)
+    assert (tmp_path / target).read_text(encoding="utf-8") == "<p>ü</p>"
