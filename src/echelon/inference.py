@@ -16,10 +16,11 @@ import torch
 from torchmetrics import Metric
 
 from echelon.data.cells import encode
+from echelon.data.commit import commit, start
 from echelon.data.manifest import DataFile, Dataset
+from echelon.data.part_writer import PartWriter
 from echelon.data.schema import Schema
 from echelon.data.storage import open_storage
-from echelon.data.write import PartWriter, commit, start
 from echelon.driver import Place
 from echelon.errors import DataError, EchelonError
 from echelon.train.checkpoint import Checkpoint
@@ -119,7 +120,7 @@ def predict_run(
     storage = open_storage(out)
     start(storage, overwrite=overwrite)
     spans = _spans(dataset, [split] if split else [s for s in dataset.splits if dataset.rows(s)], place.workers)
-    parts = [json.loads(part) for part in _over(place, _PredictSpan(work, out, uuid.uuid4().hex), spans)]
+    parts = [json.loads(part) for part in _over(place, _PredictSpan(work, out), spans)]
     if not parts:
         raise DataError(f"{dataset.url} has no rows to predict")
     files: dict[str, list[DataFile]] = {}
@@ -145,8 +146,8 @@ class _EvaluateSpan:
 
 
 class _PredictSpan:
-    def __init__(self, work: Work, out: str, token: str) -> None:
-        self._work, self._out, self._token = work, out, token
+    def __init__(self, work: Work, out: str) -> None:
+        self._work, self._out = work, out
 
     def __call__(self, span: Span) -> bytes:
         work, trained = self._work, self._work.load()
@@ -156,7 +157,8 @@ class _PredictSpan:
         ):
             if writer is None or schema is None:
                 schema = schema_of(columns)
-                writer = PartWriter(open_storage(self._out), span.split, schema, span.number, self._token)
+                # A task that Spark runs twice writes two files; the driver counts the one that it hears of.
+                writer = PartWriter(open_storage(self._out), span.split, schema, span.number, uuid.uuid4().hex[:8])
             writer.write(encode(schema, columns))
         if writer is None or schema is None:
             raise AssertionError(f"{span} is empty")

@@ -28,7 +28,7 @@ def demo(
 ) -> None:
     """Takes a small set from raw files to predictions: prepare, train twice, evaluate, predict, compare."""
     from echelon.report.compare import compare_page, compare_runs, compare_table
-    from echelon.report.page import write_page
+    from echelon.report.render import write_page
     from echelon.spark.session import session
 
     if folder.exists():
@@ -53,7 +53,7 @@ def demo(
     _title("6  Compare")
     comparison = compare_runs([run.url for run in runs])
     OUT.print(compare_table(comparison))
-    write_page(str(folder / "compare.html"), compare_page(comparison))
+    write_page(compare_page(comparison), folder / "compare.html")
     say("\nOpen these in a browser:")
     for page in (*(f"{run.url}/report.html" for run in runs), folder / "compare.html"):
         say(f"  {page}")

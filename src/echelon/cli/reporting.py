@@ -8,8 +8,9 @@ from echelon.data.manifest import open_dataset
 from echelon.errors import EchelonError
 from echelon.inference import Evaluation
 from echelon.recipes.recipe import Recipe
-from echelon.report.page import Sample, run_page, write_page
+from echelon.report.page import Sample, run_page
 from echelon.report.recorded import read_run
+from echelon.report.render import write_page
 from echelon.report.tables import evaluation_table, final_table
 from echelon.train.evaluate import evaluation_split
 from echelon.train.run import REPORT

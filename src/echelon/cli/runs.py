@@ -43,9 +43,9 @@ def compare(
 ) -> None:
     """Compares runs: a metric against steps, seconds and bytes."""
     from echelon.report.compare import compare_page, compare_runs, compare_table
-    from echelon.report.page import write_page
+    from echelon.report.render import write_page
 
     comparison = compare_runs(run, metric=metric, target=target)
     OUT.print(compare_table(comparison))
-    write_page(str(out), compare_page(comparison))
+    write_page(compare_page(comparison), out)
     say(f"report: {out}")

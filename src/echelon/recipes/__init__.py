@@ -25,7 +25,7 @@ def find_recipe(name: str) -> Recipe:
     module, _, attribute = READY.get(name, name).partition(":")
     if not attribute:
         raise EchelonError(
-            f"there is no recipe '{name}'; there are: {', '.join(READY)}, or write package.module:recipe"
+            f"there is no recipe '{name}'; there are: {', '.join(READY)}, or your own package.module:name"
         )
     try:
         recipe = getattr(import_module(module), attribute)
