@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from echelon.data.objects import ObjectServer
 from echelon.errors import DataError, StorageError
 
 _SCHEMES = ("file", "s3", "hdfs", "gs", "abfs", "abfss")
@@ -43,13 +44,14 @@ class Storage:
     url: str
     _system: pafs.FileSystem = field(repr=False, compare=False)
     _base: str = field(repr=False, compare=False)
+    _server: ObjectServer | None = field(default=None, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_storage, (self.url,)
 
     def child(self, path: str) -> Storage:
         """The folder at a path within this one."""
-        return Storage(self.url_of(path), self._system, self._path(path))
+        return Storage(self.url_of(path), self._system, self._path(path), self._server)
 
     def url_of(self, path: str) -> str:
         """The whole URL of a file or folder within."""
@@ -122,14 +124,23 @@ class Storage:
     def delete(self, path: str) -> None:
         """Delete a file."""
         with self._named("delete", path):
-            self._system.delete_file(self._path(path))
+            if self._server is None:
+                self._system.delete_file(self._path(path))
+            elif self.exists(path):
+                self._server.delete(self._path(path))
+            else:
+                raise FileNotFoundError(path)
 
     def delete_tree(self, path: str) -> None:
         """Delete a folder and all that is in it, if it is there."""
         if not path:
             raise ValueError("name the folder to be deleted: the storage itself is never emptied")
         with self._named("delete", path), suppress(FileNotFoundError):
-            self._system.delete_dir(self._path(path))
+            if self._server is None:
+                self._system.delete_dir(self._path(path))
+                return
+            for entry in self.list(path):
+                self._server.delete(self._path(entry.path))
 
     def _path(self, path: str) -> str:
         if path.startswith("/") or ".." in path.split("/"):
@@ -173,8 +184,9 @@ def open_storage(url: str | os.PathLike[str]) -> Storage:
         )
     # Characters such as spaces are forgiven; what is already escaped stays so.
     clean = parts._replace(path=quote(parts.path.rstrip("/") or "/", safe="/=%")).geturl()
-    system, base = _connect(clean, _endpoint(parts.scheme, parts.query), os.getpid())
-    return Storage(clean, system, base)
+    query = _endpoint(parts.scheme, parts.query)
+    system, base = _connect(clean, query, os.getpid())
+    return Storage(clean, system, base, _server(system, query))
 
 
 def _endpoint(scheme: str, query: str) -> str:
@@ -185,6 +197,15 @@ def _endpoint(scheme: str, query: str) -> str:
         return query
     parts = urlsplit(endpoint)
     return urlencode({**options, "endpoint_override": parts.netloc, "scheme": parts.scheme})
+
+
+def _server(system: pafs.FileSystem, query: str) -> ObjectServer | None:
+    """The S3 server, where it is not Amazon's and its keys are known."""
+    options = dict(parse_qsl(query))
+    known = "AWS_ACCESS_KEY_ID" in os.environ and "AWS_SECRET_ACCESS_KEY" in os.environ
+    if system.type_name != "s3" or "endpoint_override" not in options or not known:
+        return None
+    return ObjectServer(options.get("scheme", "https"), options["endpoint_override"], system.region)
 
 
 @lru_cache(maxsize=256)
