@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from echelon.data.parts import Part, open_part
 from echelon.data.plan import Rows
 from echelon.data.schema import Schema
 
-_OPEN_PARTS = 32
+_IDLE_PARTS = 32
 _OBJECT_BYTES = 128
 """Roughly what CPython takes for one string or one array over foreign memory."""
 
@@ -33,7 +33,7 @@ class RowGroups:
 
     rows: rows of each row group, in the dataset's order (int64, [groups]).
     starts: number of the first row of each (int64, [groups]).
-    Safe for several threads; each keeps some files of its own open.
+    Safe for several threads. Some data files stay open between calls.
 
     Raises:
         DataError: there is no such split or column.
@@ -51,7 +51,8 @@ class RowGroups:
         self.starts: Rows = np.cumsum(self.rows, dtype=np.int64) - self.rows
         self._stored_bytes = np.asarray([group.bytes for group in stored], dtype=np.int64)
         self._verified = np.zeros(len(stored), dtype=bool)
-        self._local = threading.local()
+        self._idle: list[tuple[tuple[int, bool], Part]] = []
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -91,17 +92,26 @@ class RowGroups:
                 be read at present.
         """
         place, verify = self._places[group], not self._verified[group]
-        table = self._part(place.file, verify).read([place.group], self.schema.names)
-        values = decode(self.schema, table)
+        with self._part(place.file, verify) as part:
+            values = decode(self.schema, part.read([place.group], self.schema.names))
         self._verified[group] = True
         return values
 
-    def _part(self, file: int, verify: bool) -> Part:
-        """An open data file of this thread."""
-        parts: OrderedDict[tuple[int, bool], Part] = self._local.__dict__.setdefault("parts", OrderedDict())
-        if (file, verify) not in parts:
-            parts[file, verify] = open_part(self._dataset, self._files[file], verify)
-            if len(parts) > _OPEN_PARTS:
-                parts.popitem(last=False)[1].close()
-        parts.move_to_end((file, verify))
-        return parts[file, verify]
+    @contextmanager
+    def _part(self, file: int, verify: bool) -> Iterator[Part]:
+        """An open data file that no other thread uses meanwhile."""
+        with self._lock:
+            at = next((i for i, idle in enumerate(self._idle) if idle[0] == (file, verify)), None)
+            part = None if at is None else self._idle.pop(at)[1]
+        if part is None:
+            part = open_part(self._dataset, self._files[file], verify)
+        try:
+            yield part
+        except BaseException:
+            part.close()
+            raise
+        with self._lock:
+            self._idle.append(((file, verify), part))
+            oldest = self._idle.pop(0)[1] if len(self._idle) > _IDLE_PARTS else None
+        if oldest is not None:
+            oldest.close()

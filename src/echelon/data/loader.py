@@ -44,6 +44,7 @@ class Loader:
 
     Raises:
         DataError: no such split or column, or the rows do not fit the budget; the message has the numbers.
+        ValueError: a lane of the share does not exist.
     """
 
     def __init__(
@@ -65,11 +66,14 @@ class Loader:
         groups = RowGroups(dataset, split, columns)
         group_rows = tuple(groups.rows.tolist())
         self.block_rows = block_rows_of(group_rows)
-        self._order = EpochPlan(group_rows, batch_size, lanes, self.block_rows, seed, epoch=0)
-        self.steps = self._order.steps
+        self.order = EpochPlan(group_rows, batch_size, lanes, self.block_rows, seed, epoch=0)
+        self.steps = self.order.steps
+        beyond = [lane for lane in share if not 0 <= lane < lanes]
+        if beyond:
+            raise ValueError(f"the lanes {', '.join(map(str, beyond))} are not among the {lanes} of this run")
         self._share = share
         self._room = room_for(
-            groups, self._order, share, prefetch, readers, cache_mb=cache_mb, budget_mb=budget_mb,
+            groups, self.order, share, prefetch, readers, cache_mb=cache_mb, budget_mb=budget_mb,
             name=f"the split '{split}' of {dataset.url}",
         )  # fmt: skip
         self._reader = RowReader(groups, self._room.slots, readers)
@@ -92,8 +96,10 @@ class Loader:
         Raises:
             DataError, StorageError: when the item that they are about is reached.
         """
-        self._stop()
-        windows = _windows(self._reader, self._order, self._share, self._room.steps, start, epochs)
+        self.close()
+        if self._reading is not None:
+            raise StorageError(f"{self._name}: the thread before does not end; is its storage up?")
+        windows = _windows(self._reader, self.order, self._share, self._room.steps, start, epochs)
         reading = Prefetcher(windows, self._room.ahead, self._name, self._deadline, FIRST_DEADLINE)
         self._reading = reading
         try:
@@ -101,20 +107,13 @@ class Loader:
                 yield from window
         finally:
             if self._reading is reading:
-                self._stop()
+                self.close()
 
     def close(self) -> None:
-        """End all threads."""
-        self._stop()
-        self._reader.close()
-
-    def _stop(self) -> None:
-        reading, self._reading = self._reading, None
-        if reading is None:
-            return
-        self._waited += reading.seconds_waiting
-        if not reading.close():
-            raise StorageError(f"{self._name}: the thread does not end; is its storage up?")
+        """End the thread that reads. One that waits for a stalled storage is left to end with the process."""
+        if self._reading is not None and self._reading.close():
+            self._waited += self._reading.seconds_waiting
+            self._reading = None
 
 
 def _windows(

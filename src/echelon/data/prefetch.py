@@ -47,7 +47,6 @@ class Prefetcher(Iterator[Item], Generic[Item]):
         self._patience = first_deadline or deadline
         self._queue: queue.Queue[Item | _End] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
-        self._over = False
         # The thread does not refer to this object, so that forgetting this object ends the thread.
         self._thread = threading.Thread(
             target=_produce, args=(items, self._queue, self._stop), name=name, daemon=True
@@ -56,7 +55,7 @@ class Prefetcher(Iterator[Item], Generic[Item]):
         self._thread.start()
 
     def __next__(self) -> Item:
-        if self._over:
+        if self._stop.is_set():
             raise StopIteration
         item = self._get()
         self._patience = self._deadline
@@ -86,9 +85,9 @@ class Prefetcher(Iterator[Item], Generic[Item]):
 
         Returns whether the thread has ended. One that waits for storage that stalls cannot be ended.
         """
-        self._over = True
-        self._stop.set()
-        self._thread.join(wait)
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join(wait)
         return not self._thread.is_alive()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from echelon.data.groups import RowGroups
 from echelon.data.padding import pad
 from echelon.data.plan import Rows
 from echelon.data.schema import Schema
+from echelon.data.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class RowReader:
         self._groups = groups
         self._arena = Arena(groups, slots)
         self._buffers = {column.name: Buffers(column) for column in groups.fixed}
-        self._pool = ThreadPoolExecutor(readers, thread_name_prefix="echelon-read") if readers > 1 else None
+        self._readers = readers
 
     def take(self, rows: Rows, soon: Collection[int] = ()) -> Taken:
         """The cells of some rows, in the order of their numbers as given (int64, [n]).
@@ -78,11 +78,6 @@ class RowReader:
         fixed = {name: tensor for name, (_, tensor) in buffers.items()}
         return Taken(self._groups.schema, torch.from_numpy(rows), fixed, ragged)
 
-    def close(self) -> None:
-        """End the reading threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
     def _passes(self, needed: Rows) -> Iterator[list[int]]:
         """The row groups, at most as many at once as there is room for; those that are there already first."""
         ordered = sorted(needed.tolist(), key=lambda group: group not in self._arena)
@@ -100,22 +95,11 @@ class RowReader:
             if not self._arena.admit(group, spare):
                 self._arena.admit(group, now)
         try:
-            self._decode(missing)
+            in_threads(self._load, missing, self._readers)
         except BaseException:
             for group in missing:
                 self._arena.evict(group)
             raise
-
-    def _decode(self, groups: list[int]) -> None:
-        if self._pool is None:
-            for group in groups:
-                self._load(group)
-            return
-        # All must have ended before an error is raised: who still decodes writes into the arena.
-        pending = [self._pool.submit(self._load, group) for group in groups]
-        wait(pending)
-        for future in pending:
-            future.result()
 
     def _load(self, group: int) -> None:
         self._arena.fill(group, self._groups.decode(group))
