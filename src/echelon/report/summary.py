@@ -36,20 +36,26 @@ def smaller_is_better(metric: str) -> bool:
 
 def figures(run: RecordedRun) -> list[Figure]:
     """The metrics of the newest evaluation, in the learner's order."""
-    metrics, baseline = run.results.get("metrics") or {}, run.results.get("baseline") or {}
-    return [Figure(name, float(value), baseline.get(name)) for name, value in metrics.items()]
+    return _figures(run.results.get("metrics") or {}, run.results.get("baseline") or {})
 
 
 def headline(run: RecordedRun) -> Figure | None:
-    """What to say first about a run; None if it was never evaluated.
+    """What to say first about a run; None if it was never evaluated."""
+    monitor = run.config.get("config", {}).get("monitor")
+    return main_figure(run.results.get("metrics") or {}, run.results.get("baseline") or {}, monitor)
 
-    The monitored metric; else the first with a trivial baseline; else the first that is no loss; else the first.
-    """
-    found = figures(run)
-    monitored = [figure for figure in found if figure.metric == run.config.get("config", {}).get("monitor")]
+
+def main_figure(metrics: Json, baseline: Json, monitor: str | None = None) -> Figure | None:
+    """The monitored metric; else the first with a trivial baseline; else the first that is no loss; else the first."""
+    found = _figures(metrics, baseline)
+    monitored = [figure for figure in found if figure.metric == monitor]
     based = [figure for figure in found if figure.baseline is not None]
     rising = [figure for figure in found if not smaller_is_better(figure.metric)]
     return next(iter(monitored or based or rising or found), None)
+
+
+def _figures(metrics: Json, baseline: Json) -> list[Figure]:
+    return [Figure(name, float(value), baseline.get(name)) for name, value in metrics.items()]
 
 
 def times(run: RecordedRun) -> Times:

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from echelon.data.storage import open_storage
 from echelon.report import format
 from echelon.report.recorded import RecordedRun
 from echelon.report.summary import (
@@ -52,7 +53,8 @@ def final_table(run: RecordedRun) -> Table:
 
 
 def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
-    """One line a run, called by its path within `root`."""
+    """One line a run, called by its path within the folder `root`."""
+    above = _plain(open_storage(root).url) if root else ""
     table = new_table("runs")
     for name in ("run", "learner", "strategy"):
         table.add_column(name, overflow="fold")
@@ -63,7 +65,7 @@ def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
     for run in runs:
         main = headline(run)
         table.add_row(
-            Text(run.url.removeprefix(root).strip("/") or run.name, "bold"),
+            Text(_plain(run.url).removeprefix(above).strip("/") or run.name, "bold"),
             Text(learner_label(run.config)),
             Text(strategy_label(run.config)),
             format.number(run.config.get("workers")),
@@ -79,6 +81,10 @@ def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
 def new_table(title: str) -> Table:
     """An empty table in the style of all."""
     return Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
+
+
+def _plain(url: str) -> str:
+    return url.partition("?")[0]
 
 
 def _add(table: Table, figure: Figure) -> None:
