@@ -135,3 +135,14 @@ def test_arrays_come_through_every_pickle_protocol(protocol):
 def test_a_pickle_of_something_else_is_refused(batch):
     with pytest.raises(DataError, match="data_batch_1"):
         read_python(pickle.dumps(batch), "data_batch_1")
+
+
+def test_both_versions_of_the_published_data_agree(shared_data):
+    """The classes of the real files are the published ones, in order, and their rows have labels 0…9."""
+    for version in ("cifar-10-batches-bin", "cifar-10-batches-py"):
+        storage = open_storage(str(shared_data / "cifar10" / version))
+        _, source = find_source(storage.url, (32, 32), NO_DIVISION)
+        assert source.classes == CLASSES
+        rows = next(iter(source.items[0].rows(storage)))
+        assert rows.images.shape[1:] == (3, 32, 32)
+        assert set(rows.labels.tolist()) == set(range(10))

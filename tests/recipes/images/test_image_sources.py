@@ -192,7 +192,7 @@ def test_wanted_classes_keep_their_labels(tmp_path):
 
 def test_cifar_refuses_other_classes(tmp_path):
     write_cifar_binary(tmp_path, [made_images(10, 10)], None)
-    with pytest.raises(DataError, match="airplane.*but a, b are wanted"):
+    with pytest.raises(DataError, match=r"airplane.*but a, b are wanted"):
         read_all(tmp_path, classes=("a", "b"))
 
 

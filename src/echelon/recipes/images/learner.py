@@ -40,7 +40,7 @@ class ImagesLearner(Learner):
     size: list[int]
     total_steps: int
     model_name: str = "quick"
-    width: int = 16
+    width: int = 32
     depth: int = 1
     init: str = "he"
     optimizer_name: str = "sgd"
@@ -79,10 +79,11 @@ class ImagesLearner(Learner):
         model.mean.copy_(mean)
 
     def _net(self) -> nn.Module:
+        seen = seen_size(tuple(self.size), self.crop)
         if self.model_name == "quick":
-            return Quick(len(self.classes), seen_size(tuple(self.size), self.crop), self.init)
+            return Quick(len(self.classes), seen, self.init)
         if self.model_name == "resnet":
-            return ResNet(len(self.classes), self.width, self.depth)
+            return ResNet(len(self.classes), self.width, self.depth, seen)
         raise EchelonError(f"--model {self.model_name} is unknown; there are: quick, resnet")
 
     def prepare(self, batch: Batch, draw: Draw | None) -> Batch:
@@ -132,10 +133,13 @@ class ImagesLearner(Learner):
                 metric.update(logits, labels)
 
     def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
-        """Of always giving the classes that are most frequent in training, in that order."""
+        """Of always giving the classes that are most frequent in training, in that order; where the dataset has no
+        training rows, those that are most frequent in the split itself.
+        """
         counts = dataset.info["counts"]
         there = counts[split]
-        order = sorted(self.classes, key=lambda name: -counts[TRAIN].get(name, 0))
+        known = counts.get(TRAIN) or there
+        order = sorted(self.classes, key=lambda name: -known.get(name, 0))
         total = sum(there.values())
         figures = {"accuracy": sum(there.get(name, 0) for name in order[:1]) / total}
         if len(self.classes) > 5:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,8 @@ from torch import Tensor, nn
 from echelon.errors import EchelonError
 
 RESNET_GROUP = 8
+WIDEST = 28
+QUICK_LEAST = 8
 
 
 class Classifier(nn.Module):
@@ -85,7 +89,14 @@ class Quick(nn.Sequential):
         Args:
             size: height and width of the images.
             init: "caffe" for the original Gaussians (for pixels of 0…255), "he" for He et al. 2015 (for unit variance).
+
+        Raises:
+            EchelonError: pooling would leave nothing of the image.
         """
+        if min(size) < QUICK_LEAST:
+            raise EchelonError(
+                f"quick needs images of at least 8x8 pixels, got {size[1]}x{size[0]}: use --model resnet"
+            )
         flat = 64 * _pooled_thrice(size[0]) * _pooled_thrice(size[1])
         super().__init__(
             nn.Conv2d(3, 32, 5, padding=2),
@@ -113,7 +124,7 @@ class Quick(nn.Sequential):
 
 def _pooled_thrice(size: int) -> int:
     for _ in range(3):
-        size = -(-max(size - 3, 0) // 2) + 1
+        size = -(-(size - 3) // 2) + 1
     return size
 
 
@@ -137,13 +148,23 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """A small pre-activation residual network with GroupNorm, whose rows do not depend on each other.
 
-    Three stages of `depth` blocks with `width`, 2 `width` and 4 `width` channels; each stage after the first halves
-    the image.
+    Its stem halves the image until neither side is above 28 pixels (32 → 16, 224 → 28). Three stages of `depth` blocks
+    follow, with `width`, 2 `width` and 4 `width` channels; each stage after the first halves once more.
     """
 
-    def __init__(self, classes: int, width: int, depth: int) -> None:
+    def __init__(self, classes: int, width: int, depth: int, size: tuple[int, int]) -> None:
+        """
+        Args:
+            size: height and width of the images.
+        """
         super().__init__()
-        self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        halvings = max(0, math.ceil(math.log2(max(size) / WIDEST)))
+        # Of large images most of the work would be in the stem, so its convolution halves too.
+        strided = halvings > 1
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 3, stride=2 if strided else 1, padding=1, bias=False),
+            *(nn.MaxPool2d(2, ceil_mode=True) for _ in range(halvings - strided)),
+        )
         blocks: list[nn.Module] = []
         before = width
         for stage in range(3):

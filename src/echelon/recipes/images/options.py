@@ -41,7 +41,7 @@ class ImagesOptions:
     """What is trained, and how. None stands for the value of the solver."""
 
     model: str | None = option(None, "quick (cifar10_quick of Caffe) or resnet (small, with GroupNorm)")
-    width: int = option(16, "resnet: channels of the first stage; a power of two, or a multiple of 8")
+    width: int = option(32, "resnet: channels of the first stage; a power of two, or a multiple of 8")
     depth: int = option(1, "resnet: blocks in each of the three stages")
     solver: str | None = option(None, "named settings: quick, quick-caffe (the original's) or resnet")
     optimizer: str | None = option(None, "sgd or adamw")

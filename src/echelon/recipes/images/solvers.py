@@ -18,8 +18,7 @@ class Solver:
 
     lr: at the peak of the schedule. bias_lr: factor on it for biases and the gains of norms. schedule, warmup: see
     `rate`. scale: factor on the centred pixels. init: see `Quick`. pad, mirror: augmentation in training, see
-    `Classifier`. epochs, batch_size, batch_size_per_worker, sync_every: what a run takes if its flags are not given;
-    sync_every 1 is AllReduce.
+    `Classifier`. epochs, batch_size, batch_size_per_worker, sync_every: what a run takes if its flags are not given.
     """
 
     model: str
@@ -39,7 +38,7 @@ class Solver:
     epochs: int = 30
     batch_size: int | None = 100
     batch_size_per_worker: int | None = None
-    sync_every: int = 1
+    sync_every: int = 10
 
 
 SOLVERS: Mapping[str, Solver] = {
@@ -62,7 +61,6 @@ SOLVERS: Mapping[str, Solver] = {
         epochs=10,
         batch_size=None,
         batch_size_per_worker=100,
-        sync_every=10,
     ),
     "resnet": Solver(
         model="resnet",

@@ -1,0 +1,118 @@
+"""From options, a dataset and a run's configuration to the learner, with the solver's values wherever none is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from echelon.data.manifest import Dataset
+from echelon.data.plan import steps_in_epoch
+from echelon.errors import DataError
+from echelon.recipes.images.learner import MEAN, ImagesLearner
+from echelon.recipes.images.options import ImagesOptions
+from echelon.recipes.images.rows import TRAIN
+from echelon.recipes.images.solvers import Solver, solver_of
+from echelon.train.config import RunConfig
+from echelon.train.stopping import last_step
+
+
+def solver_for(options: ImagesOptions) -> Solver:
+    """The solver that the options name, with what they change of it.
+
+    Raises:
+        EchelonError: there is no such model or solver.
+    """
+    solver = solver_of(options.model, options.solver)
+    known = {field.name for field in fields(Solver)} - {"model"}
+    given = {f.name: getattr(options, f.name) for f in fields(options) if f.name in known}
+    return replace(solver, **{name: value for name, value in given.items() if value is not None})
+
+
+def defaults_of(options: ImagesOptions) -> Mapping[str, Any]:
+    """What a run takes where its flags are not given: fields of `RunConfig`, and "sync_every"."""
+    solver = solver_for(options)
+    return {
+        "epochs": solver.epochs,
+        "batch_size": solver.batch_size,
+        "batch_size_per_worker": solver.batch_size_per_worker,
+        "sync_every": solver.sync_every,
+    }
+
+
+def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> ImagesLearner:
+    """The learner for a dataset that `prepare` wrote.
+
+    config: resolved for a number of workers; it says how many steps the schedule of the learning rate covers.
+
+    Raises:
+        DataError: the dataset is not one of labelled images. EchelonError: the options do not fit together.
+    """
+    classes, size = described(dataset)
+    solver = solver_for(options)
+    return ImagesLearner(
+        classes=classes,
+        size=size,
+        total_steps=_total_steps(dataset, config),
+        model_name=solver.model,
+        width=options.width,
+        depth=options.depth,
+        init=solver.init,
+        optimizer_name=solver.optimizer,
+        lr=solver.lr,
+        momentum=solver.momentum,
+        weight_decay=solver.weight_decay,
+        bias_lr=solver.bias_lr,
+        schedule=solver.schedule,
+        warmup=solver.warmup,
+        label_smoothing=solver.label_smoothing,
+        scale=solver.scale,
+        crop=options.crop,
+        pad=solver.pad,
+        mirror=solver.mirror,
+    )
+
+
+def rescaled(learner: ImagesLearner, dataset: Dataset, config: RunConfig) -> ImagesLearner:
+    """The same learner with its schedule stretched over the steps of another configuration."""
+    return replace(learner, total_steps=_total_steps(dataset, config))
+
+
+def check_fits(learner: ImagesLearner, dataset: Dataset) -> None:
+    """
+    Raises:
+        DataError: the labels of the dataset mean other classes than the learner's, or its images have another size.
+    """
+    classes, size = described(dataset)
+    if classes != learner.classes:
+        raise DataError(
+            f"the labels of {dataset.url} mean {', '.join(classes)}; the model was trained on "
+            f"{', '.join(learner.classes)}, in this order: give the raw files, which are labelled anew"
+        )
+    if size != learner.size:
+        raise DataError(
+            f"the images of {dataset.url} are {size[1]}x{size[0]}, the model was trained on "
+            f"{learner.size[1]}x{learner.size[0]}: give the raw files, or prepare them with this --size"
+        )
+
+
+def described(dataset: Dataset) -> tuple[list[str], list[int]]:
+    """The classes, and height and width, of a dataset of labelled images.
+
+    Raises:
+        DataError: it is none.
+    """
+    schema, classes = dataset.schema, dataset.info.get("classes")
+    if classes is None or not {"image", "label"} <= set(schema.names) or MEAN not in dataset.manifest.assets:
+        raise DataError(
+            f"{dataset.url} is not a dataset of labelled images (columns: {', '.join(schema.names)}): "
+            "write one with 'echelon images prepare'"
+        )
+    _, height, width = schema.column("image").inner
+    return list(classes), [height, width]
+
+
+def _total_steps(dataset: Dataset, config: RunConfig) -> int:
+    if TRAIN not in dataset.splits or not dataset.rows(TRAIN):
+        raise DataError(f"{dataset.url} has no rows to train on: it needs a split '{TRAIN}'")
+    return last_step(config, steps_in_epoch(dataset.rows(TRAIN), config.resolved_batch_size))

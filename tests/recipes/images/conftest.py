@@ -1,0 +1,11 @@
+"""A small dataset of images, written without Spark."""
+
+import pytest
+from made_dataset import small_dataset
+
+from echelon.data.manifest import Dataset
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return small_dataset(tmp_path_factory.mktemp("images") / "dataset", {"train": 70, "test": 35})

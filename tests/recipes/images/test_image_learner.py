@@ -1,0 +1,208 @@
+"""The learner: what it learns from, how it is evaluated, and what it forgets to leave to chance."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from made_dataset import CLASSES, SIZE, small_dataset
+
+from echelon.data.batch import Batch
+from echelon.data.keyed import Draw
+from echelon.errors import DataError, EchelonError
+from echelon.recipes.images.learner import WINDOW, ImagesLearner
+from echelon.recipes.images.made import made_images
+from echelon.recipes.images.options import ImagesOptions
+from echelon.recipes.images.samples import samples, thumbnail
+from echelon.recipes.images.settings import check_fits, learner_for, rescaled
+from echelon.train.config import RunConfig
+from echelon.train.learner import describe, rebuild
+
+
+def learner(**fields) -> ImagesLearner:
+    return ImagesLearner(**{"classes": CLASSES, "size": list(SIZE), "total_steps": 10, **fields})
+
+
+def batch_of(rows: list[int], seed: int = 0) -> Batch:
+    images, labels = made_images(max(rows) + 1, len(CLASSES), SIZE, seed)
+    return Batch({"image": torch.from_numpy(images[rows]), "label": torch.from_numpy(labels[rows])}, torch.tensor(rows))
+
+
+def prepared(learner: ImagesLearner, rows: list[int], epoch: int = 0, seed: int = 0) -> torch.Tensor:
+    batch = batch_of(rows)
+    return learner.prepare(batch, Draw(seed, epoch, batch.rows))[WINDOW]
+
+
+def test_augmentation_belongs_to_the_row_and_not_to_the_batch():
+    together = prepared(learner(), list(range(40)))
+    for rows in ([7], [39, 7, 0], list(range(39, -1, -1))):
+        torch.testing.assert_close(prepared(learner(), rows), together[rows])
+    assert (prepared(learner(), list(range(40)), epoch=1) != together).any()
+    assert (prepared(learner(), list(range(40)), seed=1) != together).any()
+
+
+def test_windows_use_all_places_and_both_sides():
+    windows = prepared(learner(crop=8, pad=1), list(range(2000)))
+    assert sorted(set(windows[:, 0].tolist())) == list(range(SIZE[0] + 2 - 8 + 1))
+    assert sorted(set(windows[:, 1].tolist())) == list(range(SIZE[1] + 2 - 8 + 1))
+    assert 0.45 < windows[:, 2].float().mean() < 0.55
+    assert not prepared(learner(mirror=False), list(range(200)))[:, 2].any()
+
+
+def test_nothing_is_left_to_chance_in_evaluation():
+    """Trap: random crops at test time."""
+    subject, batch = learner(crop=8), batch_of(list(range(30)))
+    model = subject.model().eval()
+    torch.nn.init.normal_(model.net[-1].weight)
+    assert WINDOW not in subject.prepare(batch, None).columns
+    outputs = [subject.predict(model, subject.prepare(batch, None))["probability"] for _ in range(2)]
+    assert torch.equal(*outputs)
+    centre = batch.replace(image=batch["image"][:, :, 2:10, 1:9].clone())
+    alone = learner(size=[8, 8])
+    its_model = alone.model().eval()
+    its_model.net.load_state_dict(model.net.state_dict())
+    torch.testing.assert_close(alone.predict(its_model, centre)["probability"], outputs[0])
+
+
+def test_training_sees_the_windows():
+    subject, batch = learner(pad=4), batch_of(list(range(30)))
+    model = subject.model().train()
+    seen, _ = subject.loss(model, subject.prepare(batch, Draw(0, 0, batch.rows)))
+    other, _ = subject.loss(model, subject.prepare(batch, Draw(0, 1, batch.rows)))
+    assert seen.item() != other.item()
+
+
+def test_the_loss_is_a_sum_and_its_weight_the_rows():
+    subject, batch = learner(), batch_of(list(range(30)))
+    model = subject.model().eval()
+    total, weight = subject.loss(model, batch)
+    assert weight == 30
+    parts = [subject.loss(model, batch.slice(a, b)) for a, b in ((0, 7), (7, 30))]
+    assert total.item() == pytest.approx(sum(part.item() for part, _ in parts), rel=1e-5)
+    expected = -model(batch["image"]).log_softmax(1)[torch.arange(30), batch["label"]].sum()
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_smoothing_is_for_training_only():
+    batch = batch_of(list(range(10)))
+    plain, smooth = learner(), learner(label_smoothing=0.2)
+    model = plain.model()
+    assert plain.loss(model.eval(), batch)[0].item() == smooth.loss(model, batch)[0].item()
+    assert plain.loss(model.train(), batch)[0].item() != smooth.loss(model, batch)[0].item()
+
+
+def test_metrics_are_those_of_a_slow_reference_however_the_rows_are_split():
+    subject, batch = learner(), batch_of(list(range(53)))
+    model = subject.model().eval()
+    torch.nn.init.normal_(model.net[-1].weight)
+    metrics = subject.metrics()
+    for start, end in ((0, 20), (20, 21), (21, 53)):
+        subject.update(metrics, model, batch.slice(start, end))
+    with torch.no_grad():
+        logits = model(batch["image"]).numpy()
+    labels = batch["label"].numpy()
+    ranks = (logits > logits[np.arange(53), labels][:, None]).sum(axis=1)
+    assert metrics["accuracy"].compute().item() == pytest.approx((ranks < 1).mean())
+    assert metrics["top5"].compute().item() == pytest.approx((ranks < 5).mean())
+    reference = F.cross_entropy(torch.from_numpy(logits), batch["label"])
+    assert metrics["loss"].compute().item() == pytest.approx(reference.item(), rel=1e-5)
+
+
+def test_the_baseline_always_gives_the_classes_that_are_most_frequent_in_training(tmp_path):
+    dataset = small_dataset(tmp_path, {"train": 70, "test": 10})
+    dataset.info["counts"]["train"]["cat"] = 11
+    expected = dataset.info["counts"]["test"]["cat"] / 10
+    figures = learner().baseline(dataset, "test")
+    assert figures["accuracy"] == expected
+    assert figures["top5"] > figures["accuracy"]
+
+
+def test_the_mean_image_is_taken_from_the_dataset_and_kept_with_the_weights(dataset):
+    subject = learner()
+    model = subject.model()
+    subject.initialise(model, dataset)
+    np.testing.assert_array_equal(model.state_dict()["mean"].numpy(), dataset.asset("mean"))
+    with pytest.raises(DataError, match="its mean image is"):
+        learner(size=[20, 20]).initialise(learner(size=[20, 20]).model(), dataset)
+
+
+def test_biases_and_norms_have_their_own_rate_and_every_parameter_is_in_one_group():
+    for name in ("quick", "resnet"):
+        for optimizer in ("sgd", "adamw"):
+            subject = learner(model_name=name, optimizer_name=optimizer, lr=0.1, bias_lr=2.0)
+            model = subject.model()
+            groups = subject.optimizer(model).param_groups
+            assert [group["lr"] for group in groups] == [0.1, 0.2]
+            held = [id(p) for group in groups for p in group["params"]]
+            assert sorted(held) == sorted(id(p) for p in model.parameters())
+            assert all(p.ndim == 1 for p in groups[1]["params"])
+
+
+def test_a_learner_is_stored_as_plain_values_and_comes_back():
+    subject = learner(model_name="resnet", lr=0.123)
+    stored = json.loads(json.dumps(describe(subject)))
+    assert rebuild(stored) == subject
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"schedule": "linear"}, "--schedule linear is unknown; there are: constant, step, cosine, one-cycle"),
+        ({"optimizer_name": "lion"}, "--optimizer lion is unknown; there are: sgd, adamw"),
+        ({"crop": 11}, "--crop 11 does not fit into images of 10x12"),
+        ({"total_steps": 0}, "at least one step"),
+    ],
+)
+def test_fields_that_cannot_be_are_refused_at_once(fields, message):
+    with pytest.raises(EchelonError, match=message):
+        learner(**fields)
+
+
+def test_the_schedule_covers_the_steps_of_the_run(dataset):
+    options = ImagesOptions(model="resnet", width=8)
+    for given, steps in (({"epochs": 3}, 21), ({"epochs": 30}, 210), ({"epochs": 30, "max_steps": 50}, 50)):
+        config = RunConfig(batch_size=10, **given).resolved(2)
+        subject = learner_for(dataset, options, config)
+        assert subject.total_steps == steps
+        assert subject.rate(steps - 1) < 0.01
+        assert rescaled(learner(), dataset, config).total_steps == steps
+
+
+def test_a_learner_knows_the_classes_and_the_size_of_the_dataset(dataset):
+    subject = learner_for(dataset, ImagesOptions(), RunConfig().resolved(1))
+    assert (subject.classes, subject.size) == (CLASSES, list(SIZE))
+    check_fits(subject, dataset)
+
+
+def test_labels_that_mean_something_else_are_refused(dataset, tmp_path):
+    """Trap: evaluating on a dataset whose labels mean other classes gives a number and no error."""
+    other = small_dataset(tmp_path / "classes", {"test": 14}, classes=[*CLASSES[:-1], "yak"])
+    with pytest.raises(DataError, match=r"mean ant.*yak; the model was trained on ant.*gnu"):
+        check_fits(learner(), other)
+    larger = small_dataset(tmp_path / "size", {"test": 14}, size=(20, 30))
+    with pytest.raises(DataError, match="are 30x20, the model was trained on 10x12"):
+        check_fits(learner(), larger)
+    with pytest.raises(DataError, match="no rows to train on"):
+        learner_for(larger, ImagesOptions(), RunConfig().resolved(1))
+
+
+def test_samples_show_the_rows_as_they_are_and_what_the_model_said(dataset):
+    subject = learner()
+    model = subject.model().eval()
+    seen = samples(subject, model, dataset, "test", count=8)
+    assert len(seen) == 8
+    for sample in seen:
+        assert sample.image.shape == (3, *SIZE)
+        assert sample.correct == (sample.fields["predicted"].split(" (")[0] == sample.fields["true"])
+    assert {sample.fields["true"] for sample in seen} <= set(CLASSES)
+    assert len(samples(subject, model, dataset, "test", count=1000)) == 35
+
+
+@pytest.mark.parametrize("size", [(96, 96), (97, 50), (500, 333), (30, 1000)])
+def test_thumbnails_are_small_and_of_the_same_brightness(size):
+    image, _ = made_images(1, 1, size)
+    small = thumbnail(image[0])
+    assert small.dtype == np.uint8
+    assert max(small.shape[1:]) <= 96
+    assert small.mean() == pytest.approx(image.mean(), abs=2)

@@ -1,0 +1,112 @@
+"""Learning rates over a training, and the named settings."""
+
+import math
+
+import pytest
+
+from echelon.errors import EchelonError
+from echelon.recipes.images.models import Quick, ResNet
+from echelon.recipes.images.options import ImagesOptions, PrepareOptions
+from echelon.recipes.images.settings import defaults_of, solver_for
+from echelon.recipes.images.solvers import SCHEDULES, SOLVERS, rate, solver_of
+from echelon.train.config import RunConfig
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("total", [1, 2, 7, 400])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.9])
+def test_every_schedule_is_a_positive_fraction_of_the_peak_at_each_step(schedule, total, warmup):
+    rates = [rate(schedule, step, total, warmup) for step in range(total)]
+    assert all(0 < r <= 1 for r in rates)
+    assert rate(schedule, total + 5, total, warmup) == rates[-1]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_is_stretched_by_the_number_of_steps_alone(schedule):
+    short = [rate(schedule, step, 50, 0.2) for step in range(50)]
+    long = [rate(schedule, step, 1000, 0.2) for step in range(1000)]
+    for step in range(50):
+        assert short[step] == pytest.approx(long[20 * step], abs=0.1)
+
+
+def test_one_cycle_rises_then_falls_to_nothing():
+    rates = [rate("one-cycle", step, 200, 0.25) for step in range(200)]
+    peak = rates.index(1.0)
+    assert peak == 49
+    assert rates[0] == pytest.approx(1 / 25, abs=0.03)
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_the_cosine_is_one_half_in_its_middle():
+    assert rate("cosine", 50, 100, 0.0) == pytest.approx(0.5)
+    assert rate("cosine", 25, 100, 0.0) == pytest.approx(0.5 + math.sqrt(0.5) / 2)
+
+
+def test_step_is_caffes_two_solver_files_in_one():
+    """4,000 iterations at 1e-3 and 1,000 at 1e-4 (examples/cifar10/train_quick.sh)."""
+    assert [rate("step", step, 5000, 0.0) for step in (0, 3999, 4000, 4999)] == [1.0, 1.0, 0.1, 0.1]
+
+
+def test_the_original_solver_of_quick_is_that_of_caffe_and_sparknet():
+    solver = SOLVERS["quick-caffe"]
+    assert (solver.lr, solver.momentum, solver.weight_decay, solver.bias_lr) == (1e-3, 0.9, 4e-3, 2.0)
+    assert (solver.batch_size, solver.batch_size_per_worker) == (None, 100)
+    assert (solver.scale, solver.init, solver.pad, solver.mirror) == (1.0, "caffe", 0, False)
+    defaults = dict(defaults_of(ImagesOptions(solver="quick-caffe")))
+    assert defaults.pop("sync_every") == 10
+    assert RunConfig(**defaults).resolved(3).batch_size == 300
+
+
+def test_each_model_has_a_default_solver_and_each_solver_a_model():
+    assert solver_of("quick", None).model == "quick"
+    assert solver_of("resnet", None) is SOLVERS["resnet"]
+    assert solver_of(None, None) is SOLVERS["quick"]
+    assert solver_of(None, "resnet").model == "resnet"
+    for name, solver in SOLVERS.items():
+        assert solver_of(solver.model, name) is solver
+    assert Quick.__name__.lower() in SOLVERS
+    assert ResNet.__name__.lower() in SOLVERS
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "vgg"}, "--model vgg is unknown; there are: quick, resnet"),
+        ({"model": "resnet", "solver": "quick"}, "--solver quick does not exist for the model resnet"),
+        ({"solver": "quik"}, "--solver quik does not exist; there are: quick, quick-caffe, resnet"),
+        ({"lr": -0.1}, "--lr must be at least 0"),
+        ({"momentum": 1.0}, "--momentum must be at least 0 and below 1"),
+        ({"width": 12}, "--width must be at most 8 or a multiple of 8"),
+        ({"depth": 0}, "--depth must be at least 1"),
+        ({"crop": -1}, "--crop must not be negative"),
+        ({"label_smoothing": 1.0}, "--label-smoothing"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_what_is_right(options, message):
+    with pytest.raises(EchelonError, match=message):
+        solver_for(ImagesOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": "big"}, "--size must be width x height"),
+        ({"size": "0x4"}, "--size"),
+        ({"test_fraction": 1.0}, "below 1"),
+    ],
+)
+def test_a_wrong_option_of_prepare_is_answered_with_what_is_right(options, message):
+    with pytest.raises(EchelonError, match=message):
+        PrepareOptions(**options)
+
+
+def test_sizes_are_given_as_width_x_height():
+    assert PrepareOptions(size="320X200").height_width == (200, 320)
+
+
+def test_an_option_changes_its_setting_and_nothing_else():
+    changed = solver_for(ImagesOptions(model="resnet", lr=0.5, mirror=False, pad=0))
+    assert (changed.lr, changed.mirror, changed.pad) == (0.5, False, 0)
+    assert (changed.momentum, changed.schedule) == (SOLVERS["resnet"].momentum, SOLVERS["resnet"].schedule)
