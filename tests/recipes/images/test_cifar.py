@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echelon.data.storage import open_storage
 from echelon.errors import DataError
 from echelon.recipes.images.cifar import CLASSES, PIXELS, load_pickle, read_binary, read_python
 from echelon.recipes.images.made import Labelled, made_images, write_cifar_binary, write_cifar_python
