@@ -6,6 +6,7 @@ happen again: it is reported instead of raised, so that Spark sees no failure, a
 
 from __future__ import annotations
 
+import json
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -50,9 +51,9 @@ def run_tasks(
     """
     if not items:
         return []
-    sent = send(session, items)
+    sent, reports = send(session, items), Reports(session)
 
-    def task(reports: Reports, indices: Iterator[int]) -> Iterator[pa.RecordBatch]:
+    def task(indices: Iterator[int]) -> Iterator[pa.RecordBatch]:
         for index in indices:
             with reports.reporting(index) as outcome:
                 outcome.result = fn(sent(index))
@@ -65,7 +66,8 @@ def run_tasks(
     try:
         rows = collect(
             session,
-            lambda reports: over_items(session, len(items), partitions, task, reports, _RESULT),
+            lambda: over_items(session, len(items), partitions, task, _RESULT),
+            reports,
             description,
             on_progress,
         )
@@ -82,31 +84,46 @@ class Outcome:
 
 
 class Reports:
-    """Errors on their way from tasks to the driver, as each task ends."""
+    """What tasks have to say to the driver as they end: errors, and a note of each item.
+
+    A task that Spark runs twice says the same twice, which counts once.
+    """
 
     def __init__(self, session: SparkSession) -> None:
         from pyspark.accumulators import AccumulatorParam
 
-        class Lists(AccumulatorParam[list[str]]):
-            def zero(self, value: list[str]) -> list[str]:
-                return []
+        class Union(AccumulatorParam[dict[str, str]]):
+            def zero(self, value: dict[str, str]) -> dict[str, str]:
+                return {}
 
-            def addInPlace(self, value1: list[str], value2: list[str]) -> list[str]:
-                return value1 + value2
+            def addInPlace(self, value1: dict[str, str], value2: dict[str, str]) -> dict[str, str]:
+                return {**value1, **value2}
 
-        self._texts = session.sparkContext.accumulator([], Lists())
+        self._said = session.sparkContext.accumulator({}, Union())
 
     def reporting(self, item: int) -> _Reporting:
         """A block that works on an item."""
         return _Reporting(self, item)
 
-    def add(self, failure: Failure) -> None:
-        self._texts.add([failure.to_json()])
+    def fail(self, failure: Failure) -> None:
+        self._said.add({f"failure/{failure.rank}": failure.to_json()})
 
-    def first(self) -> Failure | None:
-        """The failure that came first, on the driver."""
-        texts = self._texts.value
-        return Failure.from_json(texts[0]) if texts else None
+    def note(self, item: int, value: Any) -> None:
+        """Leaves a note, as JSON, of an item."""
+        self._said.add({f"note/{item}": json.dumps(value)})
+
+    def failure(self) -> Failure | None:
+        """On the driver: the failure that came first."""
+        return next((Failure.from_json(text) for _, text in self._of("failure")), None)
+
+    def notes(self) -> list[Any]:
+        """On the driver: all notes, in the order of the items."""
+        return [json.loads(text) for _, text in sorted(self._of("note"))]
+
+    def _of(self, kind: str) -> Iterator[tuple[int, str]]:
+        for key, text in self._said.value.items():
+            if key.startswith(f"{kind}/"):
+                yield int(key.partition("/")[2]), text
 
 
 class _Reporting:
@@ -122,7 +139,7 @@ class _Reporting:
             return False
         if isinstance(error, StorageError) or is_communication_failure(error):
             return False
-        self._reports.add(describe(error, self._item, socket.gethostname(), 0))
+        self._reports.fail(describe(error, self._item, socket.gethostname(), 0))
         self._outcome.failed = True
         return True
 
@@ -160,35 +177,34 @@ def over_items(
     session: SparkSession,
     items: int,
     partitions: int | None,
-    task: Callable[[Reports, Iterator[int]], Iterator[pa.RecordBatch]],
-    reports: Reports,
+    task: Callable[[Iterator[int]], Iterator[pa.RecordBatch]],
     schema: str,
 ) -> DataFrame:
     """The batches that `task` makes of the numbers of its items; they are contiguous."""
 
     def numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return task(reports, (index for batch in batches for index in batch.column(0).to_pylist()))
+        return task(index for batch in batches for index in batch.column(0).to_pylist())
 
     return session.range(0, items, 1, min(partitions or items, items)).mapInArrow(numbered, schema)
 
 
 def collect(
     session: SparkSession,
-    plan: Callable[[Reports], DataFrame],
+    plan: Callable[[], DataFrame],
+    reports: Reports,
     description: str,
     on_progress: OnProgress | None = None,
 ) -> list[Row]:
     """The rows of a plan whose tasks report their errors; see `run_tasks` for what is raised."""
-    reports = Reports(session)
-    job = BackgroundJob(session, lambda: plan(reports), f"echelon-{uuid.uuid4().hex}", description)
+    job = BackgroundJob(session, plan, f"echelon-{uuid.uuid4().hex}", description)
     told = None
     try:
-        while not job.wait(_POLL_SECONDS) and reports.first() is None:
+        while not job.wait(_POLL_SECONDS) and reports.failure() is None:
             if on_progress is not None and (tasks := job.tasks()) != told:
                 on_progress(told := tasks)
     finally:
         job.cancel()
-    if (failure := reports.first()) is not None:
+    if (failure := reports.failure()) is not None:
         raise to_error(failure, unit="item") from None
     if job.error is not None:
         if not _of_spark(job.error):

@@ -1,0 +1,220 @@
+"""Raw items become a dataset: tasks decode them, Spark shuffles their rows globally, tasks write the data files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from echelon.data.cells import encode
+from echelon.data.manifest import Dataset
+from echelon.data.schema import Schema, Values
+from echelon.data.shuffle import bucket_of, shuffle_keys
+from echelon.data.storage import open_storage
+from echelon.data.write import commit, start, write_asset
+from echelon.errors import DataError
+from echelon.spark.carriage import Carriage
+from echelon.spark.job import OnProgress, Reports, collect, over_items, send
+from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_batches, written
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+PROBLEMS_KEPT = 20
+PART_BYTES = 128 << 20
+_MOST_PARTS = 10_000
+_USUAL_ITEM_BYTES = 32 << 20
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that could not become a row and is left out. item: its name. reason: why."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows.
+
+    values: for every column of the schema its values, as `cells.encode` takes them. splits: of all rows, or of each.
+    """
+
+    values: Mapping[str, Values]
+    splits: str | Sequence[str] = TRAIN
+
+
+Found = Rows | Problem | Counter[str]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the items.
+
+    rows: of each split. problems: how many; the first of them are in `reported`, in the order of the items. counts: all
+    counters added up. sums: by split what `sums_of` gave, added up over all rows.
+    """
+
+    rows: Mapping[str, int]
+    problems: int
+    reported: tuple[Problem, ...]
+    counts: Mapping[str, int]
+    sums: Mapping[str, Arrays]
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What belongs to a dataset beside its rows: `info` and `assets` of its manifest."""
+
+    info: Mapping[str, Any]
+    assets: Mapping[str, NDArray]
+
+
+def prepare_dataset(
+    session: SparkSession,
+    url: str,
+    schema: Schema,
+    items: Sequence[Item],
+    rows_of: Callable[[Item], Iterator[Found]],
+    *,
+    conclude: Callable[[Summary], Addition] | None = None,
+    sums_of: SumsOf | None = None,
+    bytes_of: Callable[[Item], int] | None = None,
+    shuffle_seed: int | None = 0,
+    row_group_mb: float = 4,
+    compression: str = "zstd",
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> tuple[Dataset, Summary]:
+    """Writes the rows of items, such as raw files, as a dataset.
+
+    The same items and seed give the same dataset, byte by byte, on any number of cores and hosts.
+
+    Args:
+        rows_of: what an item holds, in a fixed order: rows, problems, and counts of whatever is worth counting. A
+            DataError or a missing file is a problem of the whole item. Runs in a task, and must be picklable.
+        conclude: what else belongs to the dataset; called on the driver before the dataset is committed.
+        sums_of: called in tasks with a split and some of its rows, as `cells.decode` gives them; the arrays that it
+            returns are added up. Integers are exact; the order in which floats are added varies.
+        bytes_of: about how many bytes the rows of an item have, to decide on the number of data files; default 32 MB.
+        shuffle_seed: of the global shuffle; None keeps the order of the items.
+        overwrite: whether a dataset at this URL may be replaced.
+        on_progress: called in this thread, from time to time.
+
+    Raises:
+        DataError: there is a dataset already, or not one row could be read; names the first problem.
+        WorkerFailed: a function raised something else. CommunicationError, StorageError: processes or storage failed.
+    """
+    storage = open_storage(url)
+    start(storage, overwrite)
+    if not items:
+        raise DataError(f"there is nothing to prepare for {storage.url}: no items were given")
+    carriage = Carriage(schema, _parts(items, bytes_of))
+    sent, reports = send(session, items), Reports(session)
+    scatter = _Scatter(carriage, rows_of, len(items), shuffle_seed)
+
+    def packed(indices: Iterator[int]) -> Iterator[pa.RecordBatch]:
+        for index in indices:
+            with reports.reporting(index) as outcome:
+                notes = _Notes()
+                yield from scatter(sent(index), index, notes)
+                reports.note(index, notes.to_json())
+            if outcome.failed:
+                return
+
+    def plan() -> DataFrame:
+        rows = over_items(session, len(items), None, packed, carriage.ddl)
+        return written(rows, carriage, Format(storage.url, row_group_mb, compression, sums_of))
+
+    try:
+        with bounded_batches(session, carriage):
+            results = collect(session, plan, reports, f"Echelon: prepare {storage.url}", on_progress)
+    finally:
+        sent.forget()
+    whole = Written.merged((row["files"], bytes(row["sums"])) for row in results)
+    summary = _summary(whole, reports.notes())
+    if not whole.files:
+        first = f"; the first of {summary.problems} problems: {summary.reported[0]}" if summary.reported else ""
+        raise DataError(f"not one row could be read for {storage.url}{first}")
+    addition = conclude(summary) if conclude is not None else Addition({}, {})
+    assets = {name: write_asset(storage, name, np.asarray(array)) for name, array in addition.assets.items()}
+    dataset = commit(storage, schema, whole.splits, addition.info, assets, shuffled=shuffle_seed is not None)
+    return dataset, summary
+
+
+class _Notes:
+    """What is to be told of one item apart from its rows."""
+
+    def __init__(self) -> None:
+        self.problems = 0
+        self.first: list[Problem] = []
+        self.counts: Counter[str] = Counter()
+
+    def add(self, problem: Problem) -> None:
+        self.problems += 1
+        if len(self.first) < PROBLEMS_KEPT:
+            self.first.append(problem)
+
+    def to_json(self) -> list[Any]:
+        return [self.problems, [[p.item, p.reason] for p in self.first], self.counts]
+
+
+class _Scatter:
+    """Decodes an item and packs its rows for the shuffle."""
+
+    def __init__(
+        self, carriage: Carriage, rows_of: Callable[[Any], Iterator[Found]], items: int, seed: int | None
+    ) -> None:
+        self._carriage, self._rows_of, self._items, self._seed = carriage, rows_of, items, seed
+
+    def __call__(self, item: Any, index: int, notes: _Notes) -> Iterator[pa.RecordBatch]:
+        row = 0
+        try:
+            for found in self._rows_of(item):
+                if isinstance(found, Problem):
+                    notes.add(found)
+                elif isinstance(found, Counter):
+                    notes.counts += found
+                else:
+                    batch = encode(self._carriage.schema, found.values)
+                    yield self._pack(batch, found.splits, index, row)
+                    row += len(batch)
+        except (DataError, FileNotFoundError) as error:
+            notes.add(Problem(f"item {index}", str(error)))
+
+    def _pack(self, batch: pa.RecordBatch, splits: str | Sequence[str], item: int, row: int) -> pa.RecordBatch:
+        parts = self._carriage.parts
+        if self._seed is None:
+            keys = np.zeros(len(batch), np.int64)
+            buckets = np.full(len(batch), item * parts // self._items)
+        else:
+            keys = shuffle_keys(self._seed, item, row, len(batch))
+            buckets = bucket_of(keys, parts)
+        return self._carriage.pack(batch, splits, buckets, keys, item, row)
+
+
+def _parts(items: Sequence[Item], bytes_of: Callable[[Item], int] | None) -> int:
+    total = sum(map(bytes_of, items)) if bytes_of is not None else len(items) * _USUAL_ITEM_BYTES
+    return max(1, min(_MOST_PARTS, -(-total // PART_BYTES)))
+
+
+def _summary(whole: Written, notes: Sequence[Any]) -> Summary:
+    problems = [Problem(*problem) for _, first, _ in notes for problem in first]
+    counts: Counter[str] = Counter()
+    for _, _, of_item in notes:
+        counts.update(of_item)
+    return Summary(
+        rows={split: sum(file.rows for file in files) for split, files in whole.splits.items()},
+        problems=sum(count for count, _, _ in notes),
+        reported=tuple(problems[:PROBLEMS_KEPT]),
+        counts=dict(counts),
+        sums=whole.sums,
+    )

@@ -1,0 +1,166 @@
+"""Rows that Spark has scattered to their parts become data files, and what the tasks wrote becomes one dataset.
+
+Each part's rows arrive in one task, sorted. Where each row goes is a function of the input and the seed alone, so the
+files are the same for any number of tasks, cores and hosts.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from echelon.data.cells import Decoded, decode
+from echelon.data.manifest import DataFile
+from echelon.data.storage import open_storage
+from echelon.data.write import PartWriter
+from echelon.spark.carriage import ORDER, PLACE, Carriage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Arrays = dict[str, NDArray]
+SumsOf = Callable[[str, Mapping[str, Decoded]], Mapping[str, NDArray]]
+
+_WRITTEN = "files string, sums binary"
+_BATCH_BYTES = 16 << 20
+_UNKNOWN_CELL_BYTES = 64 << 10
+_MERGED_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Format:
+    """How data files are written. sums_of: arrays over some rows of a split that are added up over all rows."""
+
+    url: str
+    row_group_mb: float = 4
+    compression: str = "zstd"
+    sums_of: SumsOf | None = None
+
+
+@dataclass
+class Written:
+    """What tasks wrote. files: (split, part) → file. sums: split → arrays by name."""
+
+    files: dict[tuple[str, int], DataFile] = field(default_factory=dict)
+    sums: dict[str, Arrays] = field(default_factory=dict)
+
+    def add(self, split: str, sums: Mapping[str, NDArray]) -> None:
+        """Adds to the sums of a split."""
+        of_split = self.sums.setdefault(split, {})
+        for name, value in sums.items():
+            of_split[name] = of_split[name] + value if name in of_split else np.array(value)
+
+    @property
+    def splits(self) -> dict[str, tuple[DataFile, ...]]:
+        """The files of each split in order."""
+        names = sorted({split for split, _ in self.files})
+        return {name: tuple(self.files[key] for key in sorted(self.files) if key[0] == name) for name in names}
+
+    def to_batch(self) -> pa.RecordBatch:
+        files = [[split, part, file.to_json()] for (split, part), file in self.files.items()]
+        sums = io.BytesIO()
+        named: dict[str, Any] = {
+            f"{split}/{name}": value for split, of in self.sums.items() for name, value in of.items()
+        }
+        np.savez(sums, **named)
+        return pa.RecordBatch.from_pydict({"files": [json.dumps(files)], "sums": [sums.getvalue()]})
+
+    @classmethod
+    def merged(cls, rows: Iterable[tuple[str, bytes]]) -> Written:
+        """All that was written, of rows as in `to_batch`."""
+        whole = cls()
+        for files, sums in rows:
+            whole.files |= {(split, part): DataFile.from_json(file) for split, part, file in json.loads(files)}
+            with np.load(io.BytesIO(sums), allow_pickle=False) as arrays:
+                for path in arrays.files:
+                    split, _, name = path.partition("/")
+                    whole.add(split, {name: arrays[path]})
+        return whole
+
+
+def written(packed: DataFrame, carriage: Carriage, form: Format) -> DataFrame:
+    """The plan that writes packed rows; its rows are for `Written.merged`."""
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield _write_parts(batches, carriage, form).to_batch()
+
+    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = ((row["files"], row["sums"]) for batch in batches for row in batch.to_pylist())
+        yield Written.merged(rows).to_batch()
+
+    placed = packed.repartition(carriage.parts, PLACE).sortWithinPartitions(*ORDER)
+    results = placed.mapInArrow(write, _WRITTEN)
+    if carriage.parts <= _MERGED_AT_ONCE or form.sums_of is None:
+        return results
+    # Sums can be large: the driver gets a few, not one of each part.
+    return results.repartition(-(-carriage.parts // _MERGED_AT_ONCE)).mapInArrow(merge, _WRITTEN)
+
+
+@contextmanager
+def bounded_batches(session: SparkSession, carriage: Carriage) -> Iterator[None]:
+    """For the length of the block Spark hands rows to Python in batches of a bounded size."""
+    columns = carriage.schema.columns
+    row = sum(
+        _UNKNOWN_CELL_BYTES if column.is_variable else 64 if column.is_string else column.cell_bytes
+        for column in columns
+    )
+    # Spark 3.5 counts rows only; from Spark 4 on bytes are counted too, and the guess at a row matters less.
+    settings = {
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(max(16, min(10_000, _BATCH_BYTES // row))),
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(_BATCH_BYTES),
+    }
+    before = {name: session.conf.get(name, None) for name in settings}
+    for name, value in settings.items():
+        session.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                session.conf.unset(name)
+            else:
+                session.conf.set(name, old)
+
+
+def _write_parts(batches: Iterator[pa.RecordBatch], carriage: Carriage, form: Format) -> Written:
+    storage, token = open_storage(form.url), _attempt_token()
+    whole = Written()
+    writer: PartWriter | None = None
+    current: tuple[str, int] | None = None
+    for run in (run for batch in batches for run in carriage.unpack(batch)):
+        if writer is None or current != (run.split, run.part):
+            if writer is not None and current is not None:
+                whole.files[current] = writer.close()
+            current = run.split, run.part
+            writer = PartWriter(
+                storage,
+                run.split,
+                carriage.schema,
+                run.part,
+                token,
+                row_group_mb=form.row_group_mb,
+                compression=form.compression,
+            )
+        writer.write(run.rows)
+        if form.sums_of is not None:
+            whole.add(run.split, form.sums_of(run.split, decode(carriage.schema, run.rows)))
+    if writer is not None and current is not None:
+        whole.files[current] = writer.close()
+    return whole
+
+
+def _attempt_token() -> str:
+    """Keeps the file of a second try apart from what the first may still write; the first needs no name of its own."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    attempt = context.attemptNumber() if context is not None else 0
+    return f"try{attempt + 1}" if attempt else ""
