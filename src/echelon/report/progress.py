@@ -100,9 +100,8 @@ def line_of(event: Event, sight: Sight) -> str | None:
             metrics = ", ".join(f"{name} {format.metric(value)}" for name, value in event["metrics"].items())
             return f"step {event['step']:,}: {metrics} on {event['split']}"
         case "checkpoint":
-            return (
-                f"step {event['step']:,}: checkpoint, {format.size(event['bytes'])} in {format.seconds(event['took'])}"
-            )
+            size, took = format.size(event["bytes"]), format.seconds(event["took"])
+            return f"step {event['step']:,}: checkpoint of {size} in {took}"
         case "recovery":
             return f"attempt {event['attempt']} failed: {event['cause']}; going on from step {event['step']:,}"
         case "stop":
