@@ -33,7 +33,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
 def write_report(run: Run, recipe: Recipe | None, to: str | None = None) -> str:
     """Writes the page of a run, by default as report.html in its folder; where it is."""
     target = to or f"{run.url.rstrip('/')}/{REPORT}"
-    write_page(target, run_page(read_run(run.url), _samples(run, recipe)))
+    write_page(run_page(read_run(run.url), _samples(run, recipe)), target)
     return target
 
 
