@@ -15,8 +15,23 @@ import numpy as np
 from echelon.data.cells import Decoded
 from echelon.data.groups import RowGroups
 from echelon.data.plan import Rows
+from echelon.data.schema import Column
 
 _NOWHERE = -1
+
+
+class _Joined:
+    """The rows of a column of variable length, one after another in one array.
+
+    A copy without gaps: Arrow's own memory behind such a column may be twice as large as what it holds.
+    """
+
+    def __init__(self, column: Column, rows: Decoded) -> None:
+        self._values = np.concatenate([np.empty((0, *column.inner), column.numpy_dtype), *rows])
+        self._bounds = np.cumsum([0, *map(len, rows)]).tolist()
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self._values[self._bounds[row] : self._bounds[row + 1]]
 
 
 class Arena:
@@ -34,7 +49,7 @@ class Arena:
         # Memory that is reserved here is taken from the system when it is first written.
         size = int(groups.rows.sum()) if self._whole else self.slots * slot_rows
         self._fixed = {c.name: np.empty((size, *c.inner), c.numpy_dtype) for c in groups.fixed}
-        self._ragged: dict[int, dict[str, Decoded]] = {}
+        self._ragged: dict[int, dict[str, _Joined | Decoded]] = {}
         self._free = [] if self._whole else [slot * slot_rows for slot in reversed(range(self.slots))]
         self._base = np.full(len(groups), _NOWHERE, dtype=np.int64)
         self._recent: OrderedDict[int, None] = OrderedDict()
@@ -77,7 +92,9 @@ class Arena:
         for column in self._groups.fixed:
             self._fixed[column.name][start : start + rows] = values[column.name]
         if self._groups.ragged:
-            self._ragged[group] = {column.name: values[column.name] for column in self._groups.ragged}
+            self._ragged[group] = {
+                c.name: values[c.name] if c.is_string else _Joined(c, values[c.name]) for c in self._groups.ragged
+            }
 
     def gather(self, rows: Rows, groups: Rows, out: Mapping[str, np.ndarray]) -> None:
         """Copy rows of the columns of fixed shape.
