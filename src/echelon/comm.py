@@ -4,8 +4,7 @@ Every collective has a deadline that is named when it passes, and is counted in 
 pickled objects, since neither gloo nor NCCL authenticates its peers.
 """
 
-from __future__ import annotations
-
+# Annotations stay objects here: torch compares those of a communication hook with its own types.
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -77,6 +76,10 @@ class Comm:
                 dist.broadcast(flat, src=0)
                 self.bytes_sent += flat.numel() * flat.element_size() if self.world.is_first else 0
                 _scatter(flat, bucket)
+
+    def meet(self) -> None:
+        """Returns when all ranks came here."""
+        self.sum([torch.zeros(1, device=self.world.device)])
 
     def gather_bytes(self, data: bytes) -> list[bytes]:
         """What every rank gave, in rank order, on every rank."""

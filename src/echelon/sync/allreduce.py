@@ -8,6 +8,7 @@ VLDB 2020).
 from __future__ import annotations
 
 import time
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from echelon.comm import Comm
-from echelon.sync.buffers import average_buffers
+from echelon.sync.buffers import exchange
 from echelon.sync.protocol import Tally, scale_gradients
 
 
@@ -50,13 +51,16 @@ class AllReduceReplica:
         self._last_bucket = {"ready": 0.0}
         self.module = objective
         if comm.world.size > 1:
-            self._ddp = DistributedDataParallel(
-                objective,
-                broadcast_buffers=False,
-                init_sync=False,
-                gradient_as_bucket_view=True,
-                find_unused_parameters=find_unused_parameters,
-            )
+            with warnings.catch_warnings():
+                # torch 2.13 prefers a new name for broadcast_buffers that the older ones do not know.
+                warnings.simplefilter("ignore", FutureWarning)
+                self._ddp = DistributedDataParallel(
+                    objective,
+                    broadcast_buffers=False,
+                    init_sync=False,
+                    gradient_as_bucket_view=True,
+                    find_unused_parameters=find_unused_parameters,
+                )
             self._ddp.register_comm_hook(self._last_bucket, comm.sum_gradients)
             self.module = self._ddp
 
@@ -67,13 +71,9 @@ class AllReduceReplica:
         if self._comm.world.size > 1:
             # Once the last bucket was ready, the rest of the backward pass was nothing but waiting for the sums.
             self._comm.seconds += time.perf_counter() - self._last_bucket["ready"]
-        total = tally.summed(self._comm)
+        total = exchange(self._comm, self._objective, tally)
         scale_gradients(self._objective, 1 / total.weight if total.weight else 0.0)
         return total
 
     def after_step(self, step: int, tally: Tally, last: bool) -> None:
         return None
-
-    def agree(self, share: float) -> None:
-        """Parameters are equal already; the statistics of each replica's own rows are not."""
-        average_buffers(self._comm, self._objective, share)

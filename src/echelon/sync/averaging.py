@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from echelon.comm import Comm
 from echelon.errors import EchelonError
-from echelon.sync.buffers import average_buffers, average_parameters
+from echelon.sync.buffers import exchange
 from echelon.sync.protocol import Tally, scale_gradients
 
 
@@ -56,11 +57,20 @@ class AveragingReplica:
     def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None:
         if step % self._sync_every and not last:
             return None
-        total = tally.summed(self._comm)
+        total = exchange(self._comm, self.module, tally)
         share = tally.weight / total.weight if total.weight else 1 / self._comm.world.size
         average_parameters(self._comm, self.module, share)
-        average_buffers(self._comm, self.module, share)
         return total
 
-    def agree(self, share: float) -> None:
-        """Parameters and buffers are equal at every boundary already."""
+
+def average_parameters(comm: Comm, module: nn.Module, share: float) -> None:
+    """Replaces what is trained by its mean over the ranks, weighted by each rank's share; the shares sum to 1."""
+    size = comm.world.size
+    parameters = [p.detach() for p in module.parameters() if p.requires_grad]
+    if size == 1 or not parameters:
+        return
+    # Equal shares become factors of exactly 1: a third in single precision, three times, is more than 1 and would
+    # stretch the parameters a little in every round.
+    torch._foreach_mul_(parameters, share * size)
+    comm.sum(parameters)
+    torch._foreach_div_(parameters, size)

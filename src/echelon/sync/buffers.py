@@ -1,49 +1,81 @@
-"""The mean of the replicas' parameters and buffers."""
+"""What replicas exchange at a boundary beside parameters or gradients: their tallies, and their modules' buffers."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from echelon.comm import Comm
+from echelon.sync.protocol import Tally
+
+MEAN, VARIANCE = "running_mean", "running_var"
 
 
-def average_parameters(comm: Comm, module: nn.Module, share: float) -> None:
-    """Replaces the parameters by their mean over the ranks, weighted by each rank's share; the shares sum to 1."""
-    if comm.world.size == 1:
-        return
-    parameters = [p.detach() for p in module.parameters()]
-    torch._foreach_mul_(parameters, share)
-    comm.sum(parameters)
+def exchange(comm: Comm, module: nn.Module, tally: Tally) -> Tally:
+    """The sum of the tallies over the ranks. The module's buffers have one value on all ranks afterwards.
 
+    Floats become means, weighted by the loss weight that each rank consumed; integers the maximum. A running variance
+    becomes the variance over all replicas' rows: the mean of the variances plus the variance of the means,
+    Σ w (v + m²) - (Σ w m)². Buffers that are not stored with the model are left alone.
 
-def average_buffers(comm: Comm, module: nn.Module, share: float) -> None:
-    """Replaces the buffers by one value for all ranks: floats by weighted means, integers by the maximum.
-
-    A running variance becomes the variance over all replicas' rows: the mean of the variances plus the variance of the
-    means, Σ w (v + m²) - (Σ w m)².
+    One collective carries tallies and floats, a second one the integers if there are any.
     """
     if comm.world.size == 1:
-        return
-    buffers = dict(module.named_buffers())
-    means = {name: b for name, b in buffers.items() if b.is_floating_point()}
-    counts = [b for b in buffers.values() if not b.is_floating_point()]
-    pairs = [(buffers[mean], buffers[variance]) for mean, variance in _running_pairs(buffers)]
-    for mean, variance in pairs:
-        variance.add_(mean.square())
-    for buffer in means.values():
-        buffer.mul_(share)
-    comm.sum(list(means.values()))
-    comm.maximum([_as_number(b) for b in counts])
-    for mean, variance in pairs:
-        variance.sub_(mean.square()).clamp_(min=0)
+        return tally
+    moments = _moments(module, tally.weight)
+    total, weight = tally.summed(comm, beside=moments), 0.0
+    if total.weight:
+        weight = total.weight
+    elif moments:
+        moments, weight = _moments(module, 1.0), float(comm.world.size)
+        comm.sum(moments)
+    _set_means(module, moments, weight)
+    comm.maximum([_as_number(b) for owner in module.modules() for _, b in _stored(owner) if not b.is_floating_point()])
+    return total
 
 
-def _running_pairs(buffers: dict[str, Tensor]) -> list[tuple[str, str]]:
-    names = [(name, name.removesuffix("running_mean") + "running_var") for name in buffers if "running_mean" in name]
-    return [(mean, variance) for mean, variance in names if variance in buffers and buffers[mean].is_floating_point()]
+def _stored(owner: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The buffers that a module itself, without its children, puts into a state dict."""
+    for name, buffer in owner._buffers.items():
+        if buffer is not None and name not in owner._non_persistent_buffers_set:
+            yield name, buffer
+
+
+def _floats(owner: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer for name, buffer in _stored(owner) if buffer.is_floating_point()}
+
+
+def _moments(module: nn.Module, weight: float) -> list[Tensor]:
+    """Float buffers times a weight, variances as second moments.
+
+    In float64, so that the mean of equal single-precision values is that value: a constant, such as a mean image, stays
+    what it is over any number of boundaries.
+    """
+    moments = []
+    for owner in module.modules():
+        floats = _floats(owner)
+        for name, buffer in floats.items():
+            moment = buffer.detach().double()
+            if name == VARIANCE and MEAN in floats:
+                moment = moment + floats[MEAN].detach().double().square()
+            moments.append(moment * weight)
+    return moments
+
+
+def _set_means(module: nn.Module, moments: list[Tensor], weight: float) -> None:
+    """Puts summed moments, divided by the summed weight, into the buffers that they came from."""
+    rest = iter(moments)
+    for owner in module.modules():
+        floats = _floats(owner)
+        means = {name: next(rest) / weight for name in floats}
+        if VARIANCE in means and MEAN in means:
+            means[VARIANCE] = (means[VARIANCE] - means[MEAN].square()).clamp(min=0)
+        for name, buffer in floats.items():
+            buffer.detach().copy_(means[name])
 
 
 def _as_number(tensor: Tensor) -> Tensor:
     """Booleans as bytes, over the same memory: gloo has no maximum of booleans."""
-    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
+    return tensor.detach().view(torch.uint8) if tensor.dtype == torch.bool else tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -34,10 +35,13 @@ class Tally:
     checkpoint: float = 0.0
     stop: float = 0.0
 
-    def summed(self, comm: Comm) -> Tally:
-        """The sum of this tally over the ranks."""
+    def summed(self, comm: Comm, beside: Sequence[Tensor] = ()) -> Tally:
+        """The sum of this tally over the ranks.
+
+        beside: float64 tensors that are replaced by their sums in the same exchange.
+        """
         vector = torch.tensor(astuple(self), dtype=torch.float64, device=comm.world.device)
-        comm.sum([vector])
+        comm.sum([vector, *beside])
         return Tally(*vector.tolist())
 
     def __add__(self, other: Tally) -> Tally:
@@ -54,7 +58,8 @@ class Replica(Protocol):
             replica.after_step(step, tally, last)
 
     `weight` is what this rank consumed in this step, `tally` all that it counted since the last boundary. At a boundary
-    exactly one of before_step and after_step returns the tally summed over the ranks; otherwise both return None.
+    exactly one of before_step and after_step returns the tally summed over the ranks; otherwise both return None. After
+    a boundary parameters and buffers are equal on all ranks, so that evaluation and checkpoints change nothing.
     """
 
     module: nn.Module
@@ -64,12 +69,6 @@ class Replica(Protocol):
     def before_step(self, weight: float, tally: Tally) -> Tally | None: ...
 
     def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None: ...
-
-    def agree(self, share: float) -> None:
-        """Makes parameters and buffers equal on all ranks, for evaluation and checkpoints; called at boundaries only.
-
-        share: this rank's part of the loss weight since the last boundary, for weighted means.
-        """
 
 
 @runtime_checkable

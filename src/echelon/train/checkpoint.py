@@ -30,6 +30,7 @@ from echelon.train.snapshot import OptimizerState
 
 COMMIT, STATE, MODEL = "COMMIT.json", "state.json", "model"
 OPTIMIZER = "optimizer"
+PIECE_BYTES = 8 << 20
 
 
 def replica(rank: int) -> str:
@@ -60,6 +61,17 @@ class Checkpoint:
         plain = json.loads(self._read(f"{name}.json"))
         return OptimizerState(load(self._read(f"{name}.safetensors")), plain["values"], plain["groups"])
 
+    def damage(self) -> str:
+        """What is not as it was committed, or "". Reads everything, a piece at a time."""
+        for path, (_, digest) in self.files.items():
+            found = hashlib.sha256()
+            with self.storage.open_input(path) as file:
+                while piece := file.read(PIECE_BYTES):
+                    found.update(piece)
+            if found.hexdigest() != digest:
+                return f"{self.storage.url_of(path)} was changed after it was committed"
+        return ""
+
     def _read(self, path: str) -> bytes:
         data = self.storage.read(path)
         size, digest = self.files[path]
@@ -87,6 +99,17 @@ def committed(run: RunFolder) -> list[Checkpoint]:
 def newest(run: RunFolder) -> Checkpoint | None:
     """The newest committed checkpoint; None if there is none."""
     return next(reversed(committed(run)), None)
+
+
+def newest_whole(run: RunFolder) -> tuple[Checkpoint | None, str]:
+    """The newest checkpoint whose content is what was committed, and what is wrong with newer ones, or ""."""
+    damages: list[str] = []
+    for checkpoint in reversed(committed(run)):
+        damage = checkpoint.damage()
+        if not damage:
+            return checkpoint, "; ".join(damages)
+        damages.append(f"{damage}, so an older checkpoint is taken")
+    return None, "; ".join(damages)
 
 
 def folder_of(attempt: int, step: int) -> str:

@@ -33,7 +33,7 @@ from echelon.train.progress import Progress
 from echelon.train.restore import part_of
 from echelon.train.run import RunFolder
 from echelon.train.stopping import last_step
-from echelon.train.writer import CheckpointWriter
+from echelon.train.writer import COMMIT_SECONDS, CheckpointWriter
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ class Loop:
         self._replica = parts.strategy.start(Objective(parts.model, parts.learner.loss), comm)
         self._split = evaluation_split(parts.dataset, config.eval_split)
         self._last = last_step(config, parts.loader.steps)
-        self._base_rates = [group["lr"] for group in parts.optimizer.param_groups]
         self._begin = time.perf_counter() - progress.seconds
-        self._reported = progress
+        self._reported = self._saved = progress
         self._loss = self._weight = 0.0
         self._evaluate_every = Every.parse(config.eval_every if self._split else "off")
         self._checkpoint_every = Every.parse(config.checkpoint_every)
@@ -78,8 +77,8 @@ class Loop:
     def run(self) -> Progress:
         """Trains until there is a reason to stop; all ranks return the same progress."""
         steps, done = self.parts.loader.steps, self.progress.step
-        if self.progress.stopping.reason or done >= self._last:
-            return self._finished(self.progress.stopping.reason or self._did())
+        if reason := self._over():
+            return self._finished(reason)
         self.comm.deadline("the first step", self.parts.config.first_step_deadline)
         tally = Tally()
         for position, batch in self.parts.loader.batches(
@@ -90,8 +89,7 @@ class Loop:
                 total, tally = self._step(step, position.epoch, batch, tally)
             self.parts.profile.step()
             if total is not None:
-                reason = self._boundary(step, total, tally.weight / total.weight if total.weight else 0.0)
-                if reason:
+                if reason := self._boundary(step, total):
                     return self._finished(reason)
                 tally = Tally()
                 self.comm.deadline("a step", self.parts.config.step_deadline)
@@ -100,8 +98,8 @@ class Loop:
     def _step(self, step: int, epoch: int, batch: Batch | None, tally: Tally) -> tuple[Tally | None, Tally]:
         """One update of this replica: the summed tally at a boundary, and this rank's own since the last one."""
         parts, config = self.parts, self.parts.config
-        for group, base in zip(parts.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = base * parts.learner.rate(step - 1)
+        for group in parts.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * parts.learner.rate(step - 1)
         parts.optimizer.zero_grad()
         key = (config.seed, step, self.comm.world.rank)
         loss, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, self.comm.world.device)
@@ -117,18 +115,19 @@ class Loop:
         """The tally with rank 0's decisions, should this step be a boundary."""
         if not self.comm.world.is_first:
             return tally
-        before, seconds = self.progress, time.perf_counter() - self._begin
-        span = ((before.step, step), self.parts.loader.steps, (before.seconds, seconds))
-        limit = self.parts.config.max_seconds
+        before, saved, seconds = self.progress, self._saved, time.perf_counter() - self._begin
+        steps, limit = self.parts.loader.steps, self.parts.config.max_seconds
+        save = self._checkpoint_every.due((saved.step, step), steps, (saved.seconds, seconds))
         return replace(
             tally,
             seconds=seconds,
-            evaluate=float(self._evaluate_every.due(*span)),
-            checkpoint=float(self._checkpoint_every.due(*span) and not self._writer.busy),
+            evaluate=float(self._evaluate_every.due((before.step, step), steps, (before.seconds, seconds))),
+            # One that is due while the one before is being written stays due.
+            checkpoint=float(save and not self._writer.busy),
             stop=float(limit is not None and seconds >= limit),
         )
 
-    def _boundary(self, step: int, total: Tally, share: float) -> str:
+    def _boundary(self, step: int, total: Tally) -> str:
         """Reports, evaluates and writes what is due; a reason to stop, or ""."""
         if not math.isfinite(total.loss):
             raise EchelonError(f"the loss is {total.loss} after step {step}: try a lower learning rate or --clip-norm")
@@ -137,13 +136,12 @@ class Loop:
         reason = self._did() if step == self._last else self._timed_out() if total.stop else ""
         if reason:
             self._settle()
-        self._report(bool(reason))
+        self._report(bool(reason or total.evaluate))
         with self._meter.paused():
             if total.evaluate or (reason and self._evaluate_every.count):
-                reason = self._evaluate(share) or reason
+                reason = self._evaluate() or reason
             self._writer.check()
             if total.checkpoint or reason:
-                self._replica.agree(share)
                 self._write()
         return reason
 
@@ -152,12 +150,11 @@ class Loop:
         rest = replace(self._meter.take(), seconds=self.progress.seconds if self.comm.world.is_first else 0.0)
         self.progress = self.progress.after(self.progress.step, rest.summed(self.comm), self.comm.world.size)
 
-    def _evaluate(self, share: float) -> str:
+    def _evaluate(self) -> str:
         """Evaluates on all ranks; a reason to stop, or ""."""
         parts = self.parts
         split = self._split or ""
         self.comm.deadline("an evaluation", parts.config.evaluation_deadline)
-        self._replica.agree(share)
         metrics = evaluate(parts.learner, parts.model, parts.dataset, split, parts.config, self.comm)
         stopping = self.progress.stopping.after_evaluation(parts.config, metrics)
         baseline = self.progress.baseline or parts.learner.baseline(parts.dataset, split)
@@ -169,6 +166,7 @@ class Loop:
         parts, world = self.parts, self.comm.world
         part = part_of(world, parts.model, parts.optimizer, parts.strategy, self.progress, parts.facts)
         self._writer.write(self.progress.step, part)
+        self._saved = self.progress
 
     def _committed(self, step: int, path: str, size: int, took: float) -> None:
         epoch, seconds = step / self.parts.loader.steps, time.perf_counter() - self._begin
@@ -194,7 +192,19 @@ class Loop:
         )
         self._reported, self._loss, self._weight = progress, 0.0, 0.0
 
+    def _over(self) -> str:
+        """Why there is nothing to do from the beginning, or ""."""
+        progress, limit = self.progress, self.parts.config.max_seconds
+        if progress.stopping.reason or progress.step >= self._last:
+            return progress.stopping.reason or self._did()
+        return self._timed_out() if limit is not None and progress.seconds >= limit else ""
+
     def _finished(self, reason: str) -> Progress:
+        if not self.comm.world.is_first:
+            self._writer.wait()
+        # Rank 0 waits here, where it learns at once that another is gone, and not for that one's part of a checkpoint.
+        self.comm.deadline("the last checkpoint", COMMIT_SECONDS)
+        self.comm.meet()
         self._writer.wait()
         self._add("stop", reason=reason)
         return replace(self.progress, stopping=replace(self.progress.stopping, reason=reason))

@@ -53,12 +53,24 @@ def compute_merged(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> dic
     loaded = [load(part) for part in parts]
     values: dict[str, float] = {}
     for name, metric in metrics.items():
+        _refuse_nested(name, metric)
         for state in metric._defaults:
             _set_merged(name, metric, state, [part[key] for part in loaded if (key := f"{name}/{state}") in part])
+        metric.sync_on_compute = metric._to_sync = False  # else torchmetrics would merge the merged states again
         metric._update_count = sum(int(part[f"{name}/{_UPDATES}"]) for part in loaded)
         metric._computed = None
         values[name] = _number(name, metric.cpu().compute())
     return values
+
+
+def _refuse_nested(name: str, metric: Metric) -> None:
+    """A metric made of others keeps its states where `states_to_bytes` does not look."""
+    inner = [m for m in metric.modules() if m is not metric and isinstance(m, Metric)]
+    if inner or not metric._defaults:
+        raise EchelonError(
+            f"metric '{name}' ({type(metric).__name__}) has no states of its own that could be merged over workers: "
+            "give each metric that it is made of a name"
+        )
 
 
 def _set_merged(name: str, metric: Metric, state: str, values: list[Tensor]) -> None:

@@ -23,6 +23,8 @@ class Profile:
 
     def __init__(self, run: RunFolder, steps: int) -> None:
         self._run, self._steps, self._seen = run, steps, 0
+        if not steps:
+            return
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
         self._torch = profile(activities=activities, record_shapes=True)
         self._python = cProfile.Profile()

@@ -89,19 +89,24 @@ def load_optimizer(model: nn.Module, optimizer: Optimizer, state: OptimizerState
 
 
 def mean_state(states: Sequence[OptimizerState], weights: Sequence[float]) -> OptimizerState:
-    """The weighted mean of replicas' optimizer states: floats by weights that sum to 1, integers by the maximum."""
-    tensors = {
-        key: _mean([state.tensors[key] for state in states if key in state.tensors], weights)
-        for key in states[0].tensors
+    """The weighted mean of replicas' optimizer states: floats by weights, integers by the maximum.
+
+    A state that only some replicas have, since others never saw its parameter, is the mean over those.
+    """
+    keys = dict.fromkeys(key for state in states for key in state.tensors)
+    held = {
+        key: [(s.tensors[key], w) for s, w in zip(states, weights, strict=True) if key in s.tensors] for key in keys
     }
-    return OptimizerState(tensors, states[0].values, states[0].groups)
+    values = {key: value for state in reversed(states) for key, value in state.values.items()}
+    return OptimizerState({key: _mean(pairs) for key, pairs in held.items()}, values, states[0].groups)
 
 
-def _mean(tensors: list[Tensor], weights: Sequence[float]) -> Tensor:
-    if not tensors[0].is_floating_point() or len(tensors) != len(weights):
-        return torch.stack(tensors).amax(0) if len(tensors) > 1 else tensors[0]
-    total = sum(t.double() * w for t, w in zip(tensors, weights, strict=True))
-    return torch.as_tensor(total).to(tensors[0].dtype)
+def _mean(pairs: Sequence[tuple[Tensor, float]]) -> Tensor:
+    first = pairs[0][0]
+    if not first.is_floating_point():
+        return torch.stack([tensor for tensor, _ in pairs]).amax(0)
+    total = torch.stack([tensor.double() * weight for tensor, weight in pairs]).sum(0)
+    return (total / sum(weight for _, weight in pairs)).to(first.dtype)
 
 
 def _names(model: nn.Module, optimizer: Optimizer) -> list[str]:

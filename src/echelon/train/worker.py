@@ -16,7 +16,7 @@ from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.plan import PLAN_VERSION, deal
 from echelon.errors import DataError
 from echelon.sync.protocol import Strategy
-from echelon.train.checkpoint import Checkpoint, folder_of, newest
+from echelon.train.checkpoint import Checkpoint, folder_of, newest_whole
 from echelon.train.config import RunConfig
 from echelon.train.events import EventLog, NoLog, Tell
 from echelon.train.learner import Learner
@@ -28,6 +28,7 @@ from echelon.train.run import RunFolder
 from echelon.world import World
 
 START_SECONDS = 30.0
+CHECKPOINT_SECONDS = 600.0
 SPLIT = "train"
 
 
@@ -83,11 +84,16 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
         job.learner.initialise(model, dataset)
         equal_beginning(model, comm)
         optimizer = job.learner.optimizer(model)
+        for group in optimizer.param_groups:
+            # What rates are factors of; stored with the group, whose "lr" is that of the step of the checkpoint.
+            group.setdefault("initial_lr", group["lr"])
         facts = _facts(job, dataset, loader)
-        checkpoint = _same_for_all(run, comm)
+        comm.deadline("looking for the newest checkpoint", CHECKPOINT_SECONDS)
+        checkpoint, damage = _same_for_all(run, comm)
         progress, remark = Progress(), ""
         if checkpoint is not None:
             progress, remark = restore(checkpoint, world, model, optimizer, job.strategy, facts)
+        remark = "; ".join(filter(None, [damage, remark]))
         epoch, device = progress.step / loader.steps, str(world.device)
         log.add("start", step=progress.step, epoch=epoch, seconds=progress.seconds, workers=world.size, device=device,
                 remark=remark)  # fmt: skip
@@ -132,15 +138,15 @@ def _facts(job: Job, dataset: Dataset, loader: Loader) -> dict[str, Any]:
     }
 
 
-def _same_for_all(run: RunFolder, comm: Comm) -> Checkpoint | None:
-    """The newest checkpoint as rank 0 sees it, so that all ranks take the same."""
-    found = newest(run) if comm.world.is_first else None
-    said = (
-        json.dumps([found.attempt, found.step, found.files] if found else None).encode() if comm.world.is_first else b""
-    )
-    heard = json.loads(comm.gather_bytes(said)[0])
-    if heard is None:
-        return None
+def _same_for_all(run: RunFolder, comm: Comm) -> tuple[Checkpoint | None, str]:
+    """The newest whole checkpoint as rank 0 sees it, so that all ranks take the same; what is wrong with newer ones."""
+    said = b""
+    if comm.world.is_first:
+        found, damage = newest_whole(run)
+        said = json.dumps([damage, *([found.attempt, found.step, found.files] if found else [])]).encode()
+    damage, *heard = json.loads(comm.gather_bytes(said)[0])
+    if not heard:
+        return None, damage
     attempt, step, files = heard
     folder = run.storage.child(folder_of(attempt, step))
-    return Checkpoint(folder, attempt, step, {path: (size, digest) for path, (size, digest) in files.items()})
+    return Checkpoint(folder, attempt, step, {path: (size, digest) for path, (size, digest) in files.items()}), damage
