@@ -2,65 +2,333 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import torch
+from killed_writer import ARGUMENTS, MOMENTS
+from numbered_rows import SCHEMA, batches, labels_of, rows_of
 
-from echelon.data.groups import RowGroups
-from echelon.data.manifest import Dataset, open_dataset
+from echelon.data.cells import encode
+from echelon.data.commit import commit, start
+from echelon.data.manifest import MANIFEST, WRITING, open_dataset
+from echelon.data.part_writer import CONTENT_DIGEST, PartWriter
 from echelon.data.schema import Column, Schema
+from echelon.data.storage import open_storage
 from echelon.data.write import write_dataset
-
-SCHEMA = Schema(
-    (
-        Column("image", "float32", (3, 4)),
-        Column("label", "int64"),
-        Column("frames", "int16", (None, 2)),
-        Column("key", "string"),
-    )
-)
+from echelon.errors import DataError
 
 
-def rows_of(first: int, last: int) -> dict:
-    """Rows whose every value follows from their number, the label."""
-    numbers = np.arange(first, last)
-    return {
-        "image": (numbers[:, None, None] + np.arange(12).reshape(3, 4) / 16).astype(np.float32),
-        "label": numbers,
-        "frames": [np.full((n % 7, 2), n % 1000, dtype=np.int16) for n in numbers],
-        "key": [f"row {n}" for n in numbers],
-    }
-
-
-def batches(rows: int, size: int = 512) -> list[dict]:
-    return [rows_of(first, min(first + size, rows)) for first in range(0, rows, size)]
-
-
-def labels_of(dataset: Dataset, split: str = "train") -> np.ndarray:
-    """The labels in the dataset's order, after checking that every row is whole."""
-    groups = RowGroups(dataset, split)
-    found = [groups.decode(group) for group in range(len(groups))]
-    for values in found:
-        for i, label in enumerate(values["label"].tolist()):
-            expected = rows_of(label, label + 1)
-            np.testing.assert_array_equal(values["image"][i], expected["image"][0])
-            np.testing.assert_array_equal(values["frames"][i], expected["frames"][0])
-            assert values["key"][i] == expected["key"][0]
-    return np.concatenate([values["label"] for values in found])
+def tree(folder: Path) -> dict[str, str]:
+    """The digest of every file below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_every_row_arrives_once_and_in_another_order(tmp_path: Path) -> None:
-    dataset = write_dataset(str(tmp_path / "d"), SCHEMA, {"train": batches(2000), "test": batches(30)})
+    dataset = write_dataset(str(tmp_path), SCHEMA, {"train": batches(2000), "test": batches(30)})
     labels = labels_of(open_dataset(dataset.url))
     assert sorted(labels) == list(range(2000))
     assert sorted(labels_of(dataset, "test")) == list(range(30))
-    # A random order has a displacement of a third of the rows on average.
+    # In a random order a row is displaced by a third of all rows on average.
     assert np.abs(labels - np.arange(2000)).mean() == pytest.approx(2000 / 3, rel=0.1)
     assert dataset.manifest.shuffled
 
 
 def test_without_a_seed_the_order_is_kept(tmp_path: Path) -> None:
-    dataset = write_dataset(str(tmp_path / "d"), SCHEMA, {"train": batches(1000)}, shuffle_seed=None)
+    dataset = write_dataset(str(tmp_path), SCHEMA, {"train": batches(1000)}, shuffle_seed=None)
     assert labels_of(dataset).tolist() == list(range(1000))
     assert not dataset.manifest.shuffled
+
+
+def test_files_depend_on_rows_and_seed_alone(tmp_path: Path) -> None:
+    def written(name: str, size: int = 512, memory_mb: float = 512, seed: int = 0, rows: int = 3000) -> dict[str, str]:
+        write_dataset(
+            str(tmp_path / name),
+            SCHEMA,
+            {"train": batches(rows, size)},
+            shuffle_seed=seed,
+            memory_mb=memory_mb,
+            row_group_mb=0.02,
+        )
+        return tree(tmp_path / name)
+
+    first = written("first")
+    assert written("other batches", size=77) == first
+    assert written("one large batch", size=3000) == first
+    assert written("spilled once", memory_mb=0.1) == first
+    assert written("spilled twice", memory_mb=0.004) == first
+    assert written("other seed", seed=1) != first
+    assert written("other rows", rows=2999) != first
+
+
+def test_row_groups_have_the_size_that_was_asked_for(tmp_path: Path) -> None:
+    schema = Schema((Column("x", "uint8", (1000,)),))
+    values = np.random.default_rng(0).integers(0, 256, (5000, 1000), dtype=np.uint8)
+    dataset = write_dataset(str(tmp_path), schema, {"train": [{"x": values}]}, row_group_mb=1)
+    (file,) = dataset.manifest.files("train")
+    assert [group.rows for group in file.row_groups] == [1049, 1049, 1049, 1049, 804]
+    assert [group.bytes for group in file.row_groups[:4]] == pytest.approx([2**20] * 4, rel=0.01)
+
+
+def test_a_row_larger_than_a_row_group_is_one_of_its_own(tmp_path: Path) -> None:
+    schema = Schema((Column("x", "float64", (None,)),))
+    rows = [np.arange(n, dtype=np.float64) for n in (0, 50_000, 1, 50_000, 0)]
+    dataset = write_dataset(str(tmp_path), schema, {"a": [{"x": rows}]}, row_group_mb=0.1, shuffle_seed=None)
+    assert [group.rows for group in dataset.manifest.files("a")[0].row_groups] == [2, 2, 1]
+
+
+def test_info_and_assets_come_back(tmp_path: Path) -> None:
+    mean = np.random.default_rng(0).normal(size=(3, 8, 8))
+    info = {"classes": ["ä", "b"], "skipped": 3}
+    write_dataset(str(tmp_path), SCHEMA, {"train": batches(5)}, info=info, assets={"mean": mean})
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.info == info
+    np.testing.assert_array_equal(dataset.asset("mean"), mean)
+    with pytest.raises(DataError, match=r"no asset 'std'.*there are: mean"):
+        dataset.asset("std")
+    (tmp_path / dataset.manifest.assets["mean"].path).write_bytes(b"changed")
+    with pytest.raises(DataError, match=r"mean\.npy was changed"):
+        dataset.asset("mean")
+
+
+def test_the_digest_covers_every_value_and_no_place(tmp_path: Path) -> None:
+    schema = Schema((Column("x", "float32", (64,)),))
+    values = np.zeros((1000, 64), np.float32)
+
+    def digest(name: str, rows: np.ndarray) -> str:
+        return write_dataset(str(tmp_path / name), schema, {"a": [{"x": rows}]}, compression="none").digest
+
+    changed = values.copy()
+    changed[500, 3] = 1.0  # neither sizes nor statistics tell these files apart
+    assert digest("a", values) == digest("b", values) != digest("c", changed)
+    (file,) = open_dataset(str(tmp_path / "a")).manifest.files("a")
+    content = (tmp_path / "a" / file.path).read_bytes()
+    body = content[: -8 - int.from_bytes(content[-8:-4], "little")]
+    said = pq.read_metadata(tmp_path / "a" / file.path).metadata[CONTENT_DIGEST.encode()]
+    assert said.decode() == hashlib.blake2b(body, digest_size=32).hexdigest()
+
+
+# Others read the files
+
+
+def test_pandas_reads_the_folder(tmp_path: Path) -> None:
+    write_dataset(
+        str(tmp_path), SCHEMA, {"train": batches(100), "test": batches(10)}, assets={"mean": np.zeros(3)}, info={"a": 1}
+    )
+    table = pd.read_parquet(tmp_path).sort_values(["split", "label"])
+    assert table["split"].tolist() == ["test"] * 10 + ["train"] * 100
+    row = table.iloc[10 + 42]
+    assert row["key"] == "row 42"
+    np.testing.assert_array_equal(np.frombuffer(row["image"], "<f4").reshape(3, 4), rows_of(42, 43)["image"][0])
+    assert len(row["frames"]) == 0  # 42 % 7
+
+
+def test_duckdb_reads_the_folder(tmp_path: Path) -> None:
+    write_dataset(str(tmp_path), SCHEMA, {"train": batches(100), "test": batches(10)})
+    source = f"read_parquet('{tmp_path}/*/*.parquet', hive_partitioning = true)"
+    assert duckdb.sql(f"select split, count(*), sum(label) from {source} group by split order by split").fetchall() == [
+        ("test", 10, 45),
+        ("train", 100, 4950),
+    ]
+    (cell,) = duckdb.sql(f"select image from {source} where split = 'train' and key = 'row 42'").fetchall()[0]
+    np.testing.assert_array_equal(np.frombuffer(cell, "<f4").reshape(3, 4), rows_of(42, 43)["image"][0])
+
+
+# What is refused
+
+
+def test_a_dataset_is_only_overwritten_on_demand(tmp_path: Path) -> None:
+    url = str(tmp_path)
+    write_dataset(url, SCHEMA, {"train": batches(10), "val": batches(10)}, assets={"mean": np.zeros(1)})
+    with pytest.raises(DataError, match="already a dataset"):
+        write_dataset(url, SCHEMA, {"train": batches(20)})
+    assert open_dataset(url).rows("train") == 10
+    write_dataset(url, SCHEMA, {"train": batches(20)}, overwrite=True)
+    assert open_dataset(url).rows("train") == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "split=train"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "split=train/part-00000.parquet"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_others_are_never_deleted(tmp_path: Path, name: str, overwrite: bool) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"precious")
+    with pytest.raises(DataError, match="holds other files"):
+        write_dataset(str(tmp_path), SCHEMA, {"train": batches(10)}, overwrite=overwrite)
+    assert (tmp_path / name).read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"splits": {"tr/ain": []}}, "a split cannot be called 'tr/ain'"),
+        ({"splits": {"train": []}}, "no rows were written"),
+        ({"info": {"x": object()}}, "info must be JSON"),
+        ({"info": {"x": float("nan")}}, "info must be JSON"),
+        ({"compression": "zip"}, "unknown compression 'zip'"),
+        ({"shuffle_seed": -1}, "must not be negative"),
+        ({"assets": {"a/b": np.zeros(1)}}, "an asset cannot be called"),
+        ({"assets": {"a": np.array([{}])}}, "the asset 'a' holds object"),
+        ({"splits": {"train": [{"label": [1]}]}}, r"missing: \['frames', 'image', 'key'\]"),
+        ({"splits": {"train": [rows_of(0, 4) | {"label": [1, 2]}]}}, "different numbers of rows"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(tmp_path: Path, arguments: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        write_dataset(str(tmp_path), SCHEMA, **{"splits": {"train": batches(3)}, **arguments})
+    with pytest.raises(DataError):
+        open_dataset(str(tmp_path))
+    assert write_dataset(str(tmp_path), SCHEMA, {"train": batches(3)}).rows("train") == 3
+
+
+def test_a_full_disk_is_a_storage_error_that_names_the_file(tmp_path: Path) -> None:
+    program = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from numbered_rows import SCHEMA, batches
+from echelon.data.write import write_dataset
+from echelon.errors import StorageError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+for arguments in ({{"shuffle_seed": None}}, {{"memory_mb": 0.1}}):
+    try:
+        write_dataset({str(tmp_path)!r}, SCHEMA, {{"train": batches(8000)}}, compression="none", **arguments)
+    except StorageError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    writing, shuffling = done.stdout.splitlines()
+    assert f"cannot write {tmp_path}/split=train/part-00000.parquet: " in writing
+    assert "File too large" in writing
+    assert "while they are shuffled" in shuffling
+    assert "TMPDIR" in shuffling
+
+
+# Killed writers
+
+
+@pytest.fixture(scope="module")
+def never_killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("never killed")
+    write_dataset(str(folder), SCHEMA, {split: batches(3000) for split in ("train", "test")}, **ARGUMENTS)
+    return folder
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_writer_leaves_nothing_that_the_next_does_not_clear(
+    tmp_path: Path, never_killed: Path, moment: str
+) -> None:
+    folder, scratch = tmp_path / "d", tmp_path / "scratch"
+    scratch.mkdir()
+    killed = subprocess.run(
+        [sys.executable, "-m", "killed_writer", str(folder), moment],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert list(scratch.iterdir()) == []
+    assert (folder / WRITING).exists()
+    if moment == "before the marker goes":
+        # The manifest is the commit: this dataset is whole.
+        assert sorted(labels_of(open_dataset(str(folder)), "test")) == list(range(3000))
+        return
+    with pytest.raises(DataError, match=r"half-written.*run it again"):
+        open_dataset(str(folder))
+    write_dataset(str(folder), SCHEMA, {split: batches(3000) for split in ("train", "test")}, **ARGUMENTS)
+    assert tree(folder) == tree(never_killed)
+
+
+def test_a_manifest_that_was_cut_off_is_half_written_and_cleared(tmp_path: Path) -> None:
+    write_dataset(str(tmp_path), SCHEMA, {"train": batches(10)})
+    whole = (tmp_path / MANIFEST).read_bytes()
+    (tmp_path / MANIFEST).write_bytes(whole[: len(whole) // 2])
+    (tmp_path / WRITING).write_bytes(b"{}")
+    with pytest.raises(DataError, match="half-written"):
+        open_dataset(str(tmp_path))
+    assert write_dataset(str(tmp_path), SCHEMA, {"train": batches(20)}).rows("train") == 20
+
+
+# One file a task, and an object store
+
+
+@pytest.mark.parametrize("place", ["disk", "s3"])
+def test_tasks_write_parts_and_the_driver_commits_those_that_count(
+    place: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = str(tmp_path) if place == "disk" else f"{request.getfixturevalue('s3')}/{tmp_path.name}"
+    storage = open_storage(url)
+    start(storage)
+
+    def task(part: int, attempt: str) -> PartWriter:
+        writer = PartWriter(storage, "train", SCHEMA, part, attempt, row_group_mb=0.01)
+        for batch in (rows_of(part * 100, part * 100 + 60), rows_of(part * 100 + 60, part * 100 + 100)):
+            writer.write(encode(SCHEMA, batch))
+        return writer
+
+    killed, first, retried = task(0, "a"), task(1, "b").close(), task(0, "c").close()
+    killed.close()
+    with pytest.raises(DataError, match="half-written"):
+        open_dataset(url)
+    commit(storage, SCHEMA, {"train": (retried, first)}, info={"by": "tasks"})
+    dataset = open_dataset(url)
+    assert labels_of(dataset).tolist() == list(range(200))
+    assert [entry.path for entry in storage.list()] == [MANIFEST, retried.path, first.path]
+
+
+def test_a_dataset_on_s3_is_the_same_as_on_disk(s3: str, tmp_path: Path) -> None:
+    url = f"{s3}/{tmp_path.name}"
+    for overwrite in (False, True):
+        write_dataset(url, SCHEMA, {"train": batches(700)}, assets={"mean": np.zeros(2)}, overwrite=overwrite)
+    on_disk = write_dataset(str(tmp_path), SCHEMA, {"train": batches(700)}, assets={"mean": np.zeros(2)})
+    dataset = open_dataset(url)
+    assert dataset.digest == on_disk.digest
+    assert labels_of(dataset).tolist() == labels_of(on_disk).tolist()
+    assert [e.path for e in dataset.storage.list()] == sorted(tree(tmp_path))
+
+
+# Memory
+
+
+def test_the_shuffle_stays_within_its_memory() -> None:
+    """250 MB through 32 MB; what comes on top is a row group, a part's metadata and the allocators' slack."""
+    program = """
+import resource, tempfile
+import numpy as np
+from echelon.data.schema import Column, Schema
+from echelon.data.write import write_dataset
+
+def rows():
+    for number in range(250):
+        yield {"x": np.full((512, 2048), number % 256, dtype=np.uint8)}
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+schema = Schema((Column("x", "uint8", (2048,)),))
+with tempfile.TemporaryDirectory() as folder:
+    write_dataset(folder + "/small", schema, {"train": [{"x": np.zeros((512, 2048), np.uint8)}]}, memory_mb=32)
+    before = peak()
+    assert write_dataset(folder + "/large", schema, {"train": rows()}, memory_mb=32).rows("train") == 250 * 512
+    print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert int(done.stdout) < 120
+
+
+def test_tensors_are_written_as_arrays_are(tmp_path: Path) -> None:
+    rows = rows_of(0, 50)
+    tensors = {**rows, "image": torch.from_numpy(rows["image"]), "label": torch.arange(50)}
+    tensors["frames"] = [torch.from_numpy(frames) for frames in rows["frames"]]
+    digests = {write_dataset(str(tmp_path / str(i)), SCHEMA, {"a": [r]}).digest for i, r in enumerate((rows, tensors))}
+    assert len(digests) == 1
