@@ -30,6 +30,7 @@ PYTHON = re.compile(r"data_batch_\w+|test_batch")
 BINARY_META, PYTHON_META = "batches.meta.txt", "batches.meta"
 
 ROWS_AT_ONCE = 1000
+IMAGES = 10_000
 
 
 def find_cifar(storage: Storage, names: Sequence[str], division: Division) -> Source | None:
@@ -78,6 +79,7 @@ class CifarBatch:
     binary: bool
     split: str
     division: Division | None = None
+    images: int = IMAGES
 
     def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
         data = storage.read(self.name)

@@ -32,6 +32,10 @@ class ClassFiles:
     size: tuple[int, int]
     strays: tuple[str, ...] = ()
 
+    @property
+    def images(self) -> int:
+        return len(self.files)
+
     def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
         yield from (Problem(path, "it lies in no class folder") for path in self.strays)
         most = max(1, BYTES_AT_ONCE // (3 * self.size[0] * self.size[1]))
@@ -43,7 +47,7 @@ class ClassFiles:
         for path, label in files:
             try:
                 pixels, changed = decode(storage.read(path), self.size)
-            except BrokenImage as error:
+            except (BrokenImage, FileNotFoundError) as error:
                 yield Problem(path, str(error))
                 continue
             images.append(pixels)

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon.data.storage import Storage
+from echelon.spark.prepare import Problem
+
+__all__ = ["Division", "Item", "Pixels", "Problem", "Rows", "Source"]
 
 Pixels = NDArray[np.uint8]
 TRAIN, VAL, TEST = "train", "val", "test"
@@ -31,19 +34,17 @@ class Rows:
     converted: int = 0
 
 
-@dataclass(frozen=True)
-class Problem:
-    """An image that is left out. item: its key. reason: why."""
-
-    item: str
-    reason: str
-
-
 class Item(Protocol):
-    """A part of a source that one task reads: picklable, and all its rows belong to one split."""
+    """A part of a source that one task reads: picklable, and all its rows belong to one split.
+
+    images: about how many there are.
+    """
 
     @property
     def split(self) -> str: ...
+
+    @property
+    def images(self) -> int: ...
 
     def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
         """What it holds, in a fixed order.

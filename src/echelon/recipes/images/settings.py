@@ -9,7 +9,7 @@ from typing import Any
 from echelon.data.manifest import Dataset
 from echelon.data.plan import steps_in_epoch
 from echelon.errors import DataError
-from echelon.recipes.images.learner import MEAN, ImagesLearner
+from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.options import ImagesOptions
 from echelon.recipes.images.rows import TRAIN
 from echelon.recipes.images.solvers import Solver, solver_of
@@ -103,7 +103,7 @@ def described(dataset: Dataset) -> tuple[list[str], list[int]]:
         DataError: it is none.
     """
     schema, classes = dataset.schema, dataset.info.get("classes")
-    if classes is None or not {"image", "label"} <= set(schema.names) or MEAN not in dataset.manifest.assets:
+    if classes is None or not {"image", "label"} <= set(schema.names):
         raise DataError(
             f"{dataset.url} is not a dataset of labelled images (columns: {', '.join(schema.names)}): "
             "write one with 'echelon images prepare'"

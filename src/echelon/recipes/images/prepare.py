@@ -1,0 +1,143 @@
+"""From raw files to a dataset of images, by tasks of Spark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echelon.data.cells import Decoded
+from echelon.data.manifest import Dataset
+from echelon.data.schema import Column, Schema
+from echelon.data.storage import Storage
+from echelon.errors import DataError, EchelonError
+from echelon.recipes.images.learner import MEAN, ImagesLearner
+from echelon.recipes.images.options import PrepareOptions
+from echelon.recipes.images.rows import TRAIN, Division, Item, Problem, Rows, Source
+from echelon.recipes.images.sources import find_source
+from echelon.spark import prepare as spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from echelon.spark.job import OnProgress
+
+CONVERTED = "converted"
+_EVERYTHING = Division(test_fraction=1, seed=0)
+
+
+def prepare(
+    session: SparkSession,
+    source: str,
+    url: str,
+    options: PrepareOptions,
+    *,
+    fitting: ImagesLearner | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Dataset:
+    """Writes the images of a source as a dataset at a URL: "image" (uint8 [3, H, W], RGB), "label" (int64) and "key".
+
+    Its info has the names of the classes in the order of their labels, the rows of each class by split, how many images
+    were not RGB in their files, and how many were left out, with the first reasons. Its asset "mean" is the mean of the
+    training images, float32 [3, H, W], if there are any.
+
+    Args:
+        source: see `find_source`. fitting: the dataset is for this learner, to evaluate or to predict: it gets its
+            classes and size, and a source without a test part is all for testing.
+        overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to time.
+
+    Raises:
+        DataError: the source is unknown, does not fit, or holds not one good image.
+        EchelonError: a CIFAR-10 batch is damaged, or Spark's tasks failed otherwise.
+    """
+    size, division, classes = options.height_width, options.division, None
+    if fitting is not None:
+        size, division, classes = (fitting.size[0], fitting.size[1]), _EVERYTHING, fitting.classes
+    storage, found = find_source(source, size, division, classes)
+    if found.size not in (None, size) and fitting is not None:
+        raise DataError(f"the images at {source} are {_sides(found.size)}, the model was trained on {_sides(size)}")
+    size = found.size or size
+    dataset, _ = spark.prepare_dataset(
+        session,
+        url,
+        schema_of(size),
+        found.items,
+        _Read(storage),
+        conclude=_Conclude(found, size),
+        sums_of=_Sums(len(found.classes)),
+        bytes_of=lambda item: item.images * 3 * size[0] * size[1],
+        shuffle_seed=options.shuffle_seed,
+        overwrite=overwrite,
+        on_progress=on_progress,
+    )
+    return dataset
+
+
+def schema_of(size: tuple[int, int]) -> Schema:
+    """The columns of a dataset of labelled images of one height and width."""
+    return Schema((Column("image", "uint8", (3, *size)), Column("label", "int64"), Column("key", "string")))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The rows of an item, in a task."""
+
+    storage: Storage
+
+    def __call__(self, item: Item) -> Iterator[spark.Found]:
+        try:
+            for found in item.rows(self.storage):
+                yield from (found,) if isinstance(found, Problem) else self._columns(item, found)
+        except DataError as error:
+            # A damaged archive is no image to leave out: thousands would be missing.
+            raise EchelonError(str(error)) from None
+
+    def _columns(self, item: Item, rows: Rows) -> Iterator[spark.Found]:
+        yield spark.Rows({"image": rows.images, "label": rows.labels, "key": rows.keys}, item.split)
+        yield Counter({CONVERTED: rows.converted})
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Of some rows of a split: how many there are of each class, and the sum of training images."""
+
+    classes: int
+
+    def __call__(self, split: str, rows: Mapping[str, Decoded]) -> Mapping[str, np.ndarray]:
+        counts = {"counts": np.bincount(np.asarray(rows["label"]), minlength=self.classes)}
+        if split != TRAIN:
+            return counts
+        return {**counts, "pixels": np.asarray(rows["image"]).sum(axis=0, dtype=np.int64)}
+
+
+@dataclass(frozen=True)
+class _Conclude:
+    """What belongs to the dataset beside its rows."""
+
+    source: Source
+    size: tuple[int, int]
+
+    def __call__(self, summary: spark.Summary) -> spark.Addition:
+        classes = self.source.classes
+        info: dict[str, Any] = {
+            "recipe": "images",
+            "source": self.source.kind,
+            "classes": list(classes),
+            "counts": {
+                split: dict(zip(classes, sums["counts"].tolist(), strict=True)) for split, sums in summary.sums.items()
+            },
+            "converted": summary.counts.get(CONVERTED, 0),
+            "problems": {"count": summary.problems, "first": [[p.item, p.reason] for p in summary.reported]},
+        }
+        if TRAIN not in summary.sums:
+            return spark.Addition(info, {})
+        mean = summary.sums[TRAIN]["pixels"] / summary.rows[TRAIN]
+        return spark.Addition(info, {MEAN: mean.astype(np.float32)})
+
+
+def _sides(size: tuple[int, int] | None) -> str:
+    return f"{size[1]}x{size[0]}" if size else "of any size"
