@@ -249,13 +249,13 @@ def test_input_sorted_by_class_is_no_trap(tmp_path: Path, seed: int | None, mixe
 
 
 def test_memory_above_the_budget_is_refused_with_the_numbers(tmp_path: Path) -> None:
-    schema = Schema((Column("x", "uint8", (1024,)),))
-    rows = {"x": np.zeros((4096, 1024), np.uint8)}
-    dataset = write_dataset(str(tmp_path / "d"), schema, {"train": [rows]}, row_group_mb=0.125)
-    with pytest.raises(DataError, match=r"needs 2\.\d MB of memory, more than the budget of 2 MB: 6 lanes hold 14 row"):
-        loader_of(dataset, range(6), budget_mb=2)
-    assert all_of(loader_of(dataset, range(4), budget_mb=2))
-    assert all_of(loader_of(dataset, range(6), budget_mb=2, cache_mb=4))
+    schema = Schema((Column("x", "uint8", (2**16,)),))
+    rows = {"x": np.zeros((512, 2**16), np.uint8)}
+    dataset = write_dataset(str(tmp_path / "d"), schema, {"train": [rows]}, row_group_mb=1)
+    with pytest.raises(DataError, match=r"needs 2\d\.\d MB of memory, .* budget of 20 MB: 6 lanes hold 14 row"):
+        loader_of(dataset, range(6), budget_mb=20, batch_size=8)
+    assert all_of(loader_of(dataset, range(3), budget_mb=20, batch_size=8))
+    assert all_of(loader_of(dataset, range(6), budget_mb=20, batch_size=8, cache_mb=32))
 
 
 def own_threads() -> list[str]:

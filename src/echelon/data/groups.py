@@ -17,7 +17,7 @@ from echelon.data.schema import Schema
 
 _IDLE_PARTS = 32
 _OBJECT_BYTES = 128
-"""Roughly what CPython takes for one string or one array over foreign memory."""
+"""Roughly what CPython takes for one string beside its characters, and for a row's bounds."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class RowGroups:
 
     @property
     def ragged_bytes(self) -> Rows:
-        """Memory of the ragged columns of each decoded row group, an upper bound (int64, [groups])."""
+        """Memory of the ragged columns of each decoded row group, rather too much than too little (int64, [groups])."""
         if not self.ragged:
             return np.zeros_like(self.rows)
-        return self._stored_bytes + self.rows * _OBJECT_BYTES * len(self.ragged)
+        return self._stored_bytes * 5 // 4 + self.rows * _OBJECT_BYTES * len(self.ragged)
 
     @property
     def bytes(self) -> Rows:
-        """Memory of each row group when it is decoded, an upper bound (int64, [groups])."""
+        """Memory of each row group when it is decoded (int64, [groups])."""
         return self.rows * self.row_bytes + self.ragged_bytes
 
     def of(self, rows: Rows) -> Rows:

@@ -16,8 +16,11 @@ _MOST_STEPS = 16
 _WINDOW_BYTES = 32 * _MB
 _CHANGES = 8
 """A window has so few steps that about one lane in so many changes its block in it."""
-_TRANSIENT = 3
-"""A row group while it is decoded: its compressed pages, the pages, and the Arrow table."""
+_TRANSIENT = 4
+"""A row group while it is decoded: its compressed pages, the pages, and Arrow's table, which grows by doubling."""
+_READER_BYTES = 2 * _MB
+_SLACK = 1.125
+"""What allocators hold beyond what they were asked for: for each reading thread, and of everything."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def room_for(
     slots = min(len(groups), 2 * len(share) + len(share) // _CHANGES + 2)
     # One window more is with the consumer and one in the making.
     windows = (ahead + 2) * steps * step
-    needed = slots * group + readers * _TRANSIENT * group + windows
+    needed = int(_SLACK * (slots * group + readers * (_TRANSIENT * group + _READER_BYTES) + windows))
     if needed > budget_mb * _MB:
         raise DataError(
             f"{name} needs {_in_mb(needed)} MB of memory, more than the budget of {budget_mb} MB: {len(share)} lanes "
