@@ -39,6 +39,12 @@ _CLUSTER = {
     "spark.rpc.lookupTimeout": "120s",
     "spark.shuffle.io.connectionTimeout": "120s",
 }
+# A local session lives for minutes: half of the processor time of its start went into code that was optimised in vain,
+# and on two cores the workers wait for that. What runs long is still optimised, only later.
+_BRIEF = (
+    "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=100000 -XX:Tier4MinInvocationThreshold=50000 "
+    "-XX:Tier4CompileThreshold=200000 -XX:Tier4BackEdgeThreshold=1000000"
+)
 _FIXED_EXECUTORS = {"spark.dynamicAllocation.enabled": "false"}
 _NO_CONF: Mapping[str, str] = {}
 
@@ -122,7 +128,7 @@ def _create(master: str | None, workers: int, conf: dict[str, str], gang: bool) 
     settings = {"spark.app.name": "echelon", **_settings(master, workers, gang), **conf, "spark.master": master}
     if not submitted:
         # A new JVM is started with these; the first that is given wins over ours.
-        ours = f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}"
+        ours = f"-Dlog4j2.configurationFile={QUIET_LOG.as_uri()}" + (f" {_BRIEF}" if is_local(master) else "")
         settings["spark.driver.extraJavaOptions"] = f"{ours} {conf.get('spark.driver.extraJavaOptions', '')}".strip()
     builder = SparkSession.builder
     for name, value in settings.items():
