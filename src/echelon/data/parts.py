@@ -114,6 +114,10 @@ def data_file(storage: Storage, path: str) -> DataFile:
         DataError: it is not a Parquet file.
     """
     digest, size, metadata, _ = describe_part(storage, path)
+    return data_file_of(path, digest, size, metadata)
+
+
+def data_file_of(path: str, digest: str, size: int, metadata: pq.FileMetaData) -> DataFile:
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     return DataFile(path, size, digest, tuple(RowGroup(group.num_rows, group.total_byte_size) for group in groups))
 

@@ -99,6 +99,27 @@ class Column:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Column:
+        """
+        Raises:
+            DataError: this is no column of a dataset.
+        """
+        try:
+            return cls(value["name"], value["dtype"], tuple(value["shape"]))
+        except (KeyError, TypeError) as error:
+            raise DataError(f"this is no column of a dataset ({error!r}): {value!r}") from None
+
+    def to_field(self) -> pa.Field:
+        """The field of the data files. It says what the cells hold."""
+        return pa.field(self.name, self.arrow_type, nullable=False, metadata={_FIELD_KEY: json.dumps(self.to_json())})
+
+    @classmethod
+    def from_field(cls, field: pa.Field) -> Column | None:
+        """The column that `to_field` wrote, None where the field does not say what it holds."""
+        said = (field.metadata or {}).get(_FIELD_KEY)
+        return None if said is None else cls.from_json(json.loads(said))
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -142,10 +163,7 @@ class Schema:
 
     def to_arrow(self) -> pa.Schema:
         """The Arrow schema of the data files. Nothing may be null."""
-        return pa.schema(
-            pa.field(c.name, c.arrow_type, nullable=False, metadata={_FIELD_KEY: json.dumps(c.to_json())})
-            for c in self.columns
-        )
+        return pa.schema(column.to_field() for column in self.columns)
 
     @classmethod
     def from_arrow(cls, schema: pa.Schema) -> Schema:
@@ -154,17 +172,19 @@ class Schema:
         Raises:
             DataError: a field does not say what it holds.
         """
-        silent = [field.name for field in schema if _FIELD_KEY not in (field.metadata or {})]
+        columns = [Column.from_field(field) for field in schema]
+        silent = [field.name for field, column in zip(schema, columns, strict=True) if column is None]
         if silent:
             raise DataError(f"these columns do not say which tensors they hold (no Echelon metadata): {silent}")
-        return cls.from_json([json.loads(field.metadata[_FIELD_KEY]) for field in schema])
+        return cls(tuple(column for column in columns if column is not None))
 
     def to_json(self) -> list[dict[str, Any]]:
         return [column.to_json() for column in self.columns]
 
     @classmethod
     def from_json(cls, value: Sequence[Mapping[str, Any]]) -> Schema:
-        try:
-            return cls(tuple(Column(c["name"], c["dtype"], tuple(c["shape"])) for c in value))
-        except (KeyError, TypeError) as error:
-            raise DataError(f"this is no schema of a dataset ({error!r}): {value!r}") from None
+        """
+        Raises:
+            DataError: this is no schema of a dataset.
+        """
+        return cls(tuple(map(Column.from_json, value)))
