@@ -5,13 +5,11 @@ from __future__ import annotations
 import learners
 import numpy as np
 import pytest
-from learners import FEATURES, VOCABULARY
+from learners import FEATURES, TEST_ROWS, TRAIN_ROWS, VOCABULARY
 
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Column, Schema
 from echelon.data.write import write_dataset
-
-TRAIN_ROWS, TEST_ROWS = 203, 57
 
 
 @pytest.fixture(scope="session")

@@ -79,8 +79,12 @@ class Training:
         for process in ranks:
             process.start()
         end = time.monotonic() + HANG_SECONDS
-        for process in ranks:
+        waited = [process for r, process in enumerate(ranks) if not (kill and kill.stop and kill.rank == r)]
+        for process in waited:
             process.join(max(end - time.monotonic(), 0))
+        for process in set(ranks) - set(waited):
+            process.kill()
+            process.join()
         hanging = [rank for rank, process in enumerate(ranks) if process.is_alive()]
         for rank in hanging:
             ranks[rank].kill()

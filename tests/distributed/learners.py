@@ -17,14 +17,18 @@ from echelon.data.batch import Batch
 from echelon.train.learner import Learner, Loss
 
 FEATURES, CLASSES, VOCABULARY = 8, 3, 12
+TRAIN_ROWS, TEST_ROWS = 203, 57
 
 consumed: list[int] = []
 """Row numbers of the training rows that the model of this process has seen in the current step."""
 
 
-def note(model: nn.Module, batch: Batch) -> None:
+def note(model: nn.Module, batch: Batch, seconds: float = 0.0) -> None:
+    """Notes training rows, and takes its time."""
     if model.training:
         consumed.extend(batch.rows.tolist())
+        if seconds:
+            time.sleep(seconds)
 
 
 def scattered(model: nn.Module) -> nn.Module:
@@ -53,11 +57,9 @@ class Linear(Learner):
         return scattered(nn.Linear(FEATURES, 1))
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        note(model, batch)
+        note(model, batch, self.seconds)
         if self.fail_at in batch.rows.tolist():
             raise ArithmeticError(f"row {self.fail_at} is the one that this learner cannot take")
-        if self.seconds and model.training:
-            time.sleep(self.seconds)
         error = model(batch["x"]).squeeze(1).float() - batch["y"]
         return error.square().sum(), len(batch)
 
@@ -99,17 +101,21 @@ class Tokens(Learner):
 
 @dataclass(frozen=True)
 class Noisy(Learner):
-    """A classifier with BatchNorm and dropout, trained by Adam, with a constant buffer as images have a mean."""
+    """A classifier with BatchNorm and dropout, trained by Adam, with a constant buffer as images have a mean.
+
+    seconds: that a step takes at least.
+    """
 
     columns: ClassVar[tuple[str, ...]] = ("x", "label")
     dropout: float = 0.3
     lr: float = 0.01
+    seconds: float = 0.0
 
     def model(self) -> nn.Module:
         return scattered(_Normed(self.dropout))
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        note(model, batch)
+        note(model, batch, self.seconds)
         return F.cross_entropy(model(batch["x"]).float(), batch["label"], reduction="sum"), len(batch)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

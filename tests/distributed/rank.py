@@ -28,11 +28,17 @@ BACKWARD, COLLECTIVE, CHECKPOINT, COMMIT, EVALUATION = "backward", "collective",
 
 @dataclass(frozen=True)
 class Kill:
-    """kill -9 of one rank, in the first step from `step` on that comes to a place."""
+    """kill -9 of one rank, in the first step from `step` on that comes to a place.
+
+    after: step of a checkpoint that is committed first, so that what must be redone is no question of the disk's speed.
+    stop: the process is stopped instead, as one that hangs.
+    """
 
     rank: int
     where: str
     step: int
+    after: int = 0
+    stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,11 @@ class Watched:
 
         def replaced(*args: Any, **kwargs: Any) -> Any:
             if self._step >= kill.step and when(*args):
-                os.kill(os.getpid(), signal.SIGKILL)
+                while kill.after and not list(
+                    Path(self._order.job.run).glob(f"checkpoints/*-{kill.after}/COMMIT.json")
+                ):
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGSTOP if kill.stop else signal.SIGKILL)
             return original(*args, **kwargs)
 
         setattr(owner, name, replaced)

@@ -31,6 +31,7 @@ from echelon.train.snapshot import OptimizerState
 COMMIT, STATE, MODEL = "COMMIT.json", "state.json", "model"
 OPTIMIZER = "optimizer"
 PIECE_BYTES = 8 << 20
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 
 
 def replica(rank: int) -> str:
@@ -151,18 +152,21 @@ def write_part(folder: Storage, rank: int, part: Part) -> dict[str, tuple[int, s
     return files
 
 
-def commit(folder: Storage, own: dict[str, tuple[int, str]], ranks: int, deadline: float) -> int:
-    """Waits for the notes of all other ranks and commits; the bytes of the checkpoint. Called by rank 0.
+def commit(folder: Storage, own: dict[str, tuple[int, str]], parts: int, deadline: float) -> int:
+    """Waits for the notes of the other ranks that write a part, and commits; the bytes of the checkpoint.
+
+    Called by rank 0.
 
     Raises:
         StorageError: a rank's note is not there after `deadline` seconds.
     """
-    files, end = dict(own), time.monotonic() + deadline
-    for rank in range(1, ranks):
+    files, end, pause = dict(own), time.monotonic() + deadline, FIRST_PAUSE
+    for rank in range(1, parts):
         while (note := _read_note(folder, rank)) is None:
             if time.monotonic() > end:
                 raise StorageError(f"rank {rank} did not write its part of {folder.url} within {deadline:.0f} s")
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE)
         files |= note
     folder.write_json(COMMIT, {"files": files})
     return sum(size for size, _ in files.values())

@@ -165,7 +165,7 @@ class Loop:
     def _write(self) -> None:
         parts, world = self.parts, self.comm.world
         part = part_of(world, parts.model, parts.optimizer, parts.strategy, self.progress, parts.facts)
-        self._writer.write(self.progress.step, part)
+        self._writer.write(self.progress.step, part, 1 if parts.strategy.replicated_optimizer else world.size)
         self._saved = self.progress
 
     def _committed(self, step: int, path: str, size: int, took: float) -> None:

@@ -31,14 +31,18 @@ class CheckpointWriter:
     def busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def write(self, step: int, part: Part) -> None:
+    def write(self, step: int, part: Part, parts: int) -> None:
         """Begins to write this rank's part of the checkpoint of a step; waits for the one before, if it is not done.
+
+        parts: how many ranks, from rank 0 on, write one.
 
         Raises:
             StorageError: the one before could not be written.
         """
         self.wait()
-        self._thread = threading.Thread(target=self._work, args=(step, part), name="checkpoint", daemon=True)
+        if self._world.rank >= parts:
+            return
+        self._thread = threading.Thread(target=self._work, args=(step, part, parts), name="checkpoint", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -60,14 +64,14 @@ class CheckpointWriter:
             error, self._error = self._error, None
             raise StorageError(f"{self._world}: a checkpoint could not be written: {error}") from error
 
-    def _work(self, step: int, part: Part) -> None:
+    def _work(self, step: int, part: Part, parts: int) -> None:
         try:
             start = time.perf_counter()
             path = folder_of(self._world.attempt, step)
             folder = self._run.storage.child(path)
             files = write_part(folder, self._world.rank, part)
             if self._world.is_first:
-                size = commit(folder, files, self._world.size, COMMIT_SECONDS)
+                size = commit(folder, files, parts, COMMIT_SECONDS)
                 self._committed(step, path, size, time.perf_counter() - start)
                 delete_older(self._run, self._world.attempt, self._keep)
         except BaseException as error:
