@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torchmetrics import Metric
 
 from echelon.data.cells import encode
 from echelon.data.commit import commit, start
@@ -91,8 +90,8 @@ def evaluate_run(
     rows = dataset.rows(split)
     work = _work(folder, dataset, learner, batch_size)
     states = _over(place, _EvaluateSpan(work), _spans(dataset, [split], place.workers))
-    metrics: dict[str, Metric] = metrics_of(work.learner)
-    return Evaluation(split, rows, compute_merged(metrics, states), work.learner.baseline(dataset, split))
+    metrics = compute_merged(metrics_of(work.learner), states)
+    return Evaluation(split, rows, metrics, work.learner.baseline(dataset, split))
 
 
 def predict_run(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torchmetrics import MeanMetric, Metric
 
 from echelon.comm import Comm
 from echelon.data.manifest import Dataset
@@ -17,12 +16,20 @@ from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.metrics import compute_merged, states_to_bytes
 
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
 LOSS = "loss"
 
 
 def metrics_of(learner: Learner) -> dict[str, Metric]:
     """The metrics of a learner; of one that has none, the mean loss."""
-    return learner.metrics() or {LOSS: MeanMetric()}
+    own = learner.metrics()
+    if own:
+        return own
+    from torchmetrics import MeanMetric
+
+    return {LOSS: MeanMetric()}
 
 
 def span_of(rows: int, part: int, parts: int) -> tuple[int, int]:

@@ -6,16 +6,18 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from echelon.data.batch import Batch
 from echelon.data.keyed import Draw
 from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 Loss = tuple[Tensor, Tensor | float]
 

@@ -7,21 +7,24 @@ declares, and the metric is computed once from the whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.data import dim_zero_cat, dim_zero_max, dim_zero_min, dim_zero_sum
 
 from echelon.errors import EchelonError
 
+if TYPE_CHECKING:
+    # Torchmetrics takes as long to import as torch; only what evaluates has to wait for it.
+    from torchmetrics import Metric
+
+# By the names of the functions in torchmetrics.utilities.data that a state's dist_reduce_fx becomes.
 _MERGE = {
-    dim_zero_sum: lambda values: torch.stack(values).sum(0),
-    dim_zero_max: lambda values: torch.stack(values).amax(0),
-    dim_zero_min: lambda values: torch.stack(values).amin(0),
-    dim_zero_cat: torch.cat,
+    "dim_zero_sum": lambda values: torch.stack(values).sum(0),
+    "dim_zero_max": lambda values: torch.stack(values).amax(0),
+    "dim_zero_min": lambda values: torch.stack(values).amin(0),
+    "dim_zero_cat": torch.cat,
 }
 _UPDATES = "updates"
 
@@ -65,7 +68,7 @@ def compute_merged(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> dic
 
 def _refuse_nested(name: str, metric: Metric) -> None:
     """A metric made of others keeps its states where `states_to_bytes` does not look."""
-    inner = [m for m in metric.modules() if m is not metric and isinstance(m, Metric)]
+    inner = [m for m in metric.modules() if m is not metric and hasattr(m, "_reductions")]
     if inner or not metric._defaults:
         raise EchelonError(
             f"metric '{name}' ({type(metric).__name__}) has no states of its own that could be merged over workers: "
@@ -74,9 +77,9 @@ def _refuse_nested(name: str, metric: Metric) -> None:
 
 
 def _set_merged(name: str, metric: Metric, state: str, values: list[Tensor]) -> None:
-    merge: Any = _MERGE.get(metric._reductions[state])  # type: ignore[arg-type]
+    how = getattr(metric._reductions[state], "__name__", "nothing")
+    merge: Any = _MERGE.get(how)
     if merge is None:
-        how = getattr(metric._reductions[state], "__name__", "nothing")
         raise EchelonError(
             f"metric '{name}' ({type(metric).__name__}) cannot be merged over workers: its state '{state}' is reduced "
             f"by {how}; use one whose states are summed or concatenated"

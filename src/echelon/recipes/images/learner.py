@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy
 
 from echelon.data.batch import Batch
 from echelon.data.keyed import Draw
@@ -19,6 +17,9 @@ from echelon.recipes.images.models import Classifier, Quick, ResNet, seen_size
 from echelon.recipes.images.rows import TRAIN
 from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, rate
 from echelon.train.learner import Learner
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 MEAN = "mean"
 WINDOW = "window"
@@ -118,6 +119,9 @@ class ImagesLearner(Learner):
         return rate(self.schedule, step, self.total_steps, self.warmup)
 
     def metrics(self) -> dict[str, Metric]:
+        from torchmetrics import MeanMetric
+        from torchmetrics.classification import MulticlassAccuracy
+
         count = max(len(self.classes), 2)
         metrics: dict[str, Metric] = {"accuracy": MulticlassAccuracy(count, average="micro")}
         if count > 5:
