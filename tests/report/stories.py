@@ -23,7 +23,7 @@ CLASSES = ["cat", "dog", "frog", "<b>ship & crew</b>"]
 TRAIN_ROWS, TEST_ROWS, BATCH = 8000, 2000, 100
 STEPS_PER_EPOCH = TRAIN_ROWS // BATCH
 BASELINE = {"accuracy": 0.25}
-MEGABYTE_A_STEP = 1.2e6
+MODEL_BYTES = 1.2e6
 
 
 class Story:
@@ -77,7 +77,7 @@ class Story:
             step=step,
             seconds=step * (0.1 + wait) * (1 + 0.05 * self.seed),
             rows=step * BATCH,
-            bytes_sent=step * MEGABYTE_A_STEP * self.workers / self.every,
+            bytes_sent=step * MODEL_BYTES * 2 * (self.workers - 1) / self.every,
             reading=0.002 * step,
             computing=0.09 * step,
             synchronising=wait * step,

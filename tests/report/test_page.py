@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from pages import checked
 from stories import Story, WriteRun
 
 from echelon.report.history import AXES
@@ -20,47 +20,9 @@ from echelon.report.render import write_page
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, RUNNING
 
-_EMPTY = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
-
-
-class _Elements(HTMLParser):
-    """Counts elements, collects addresses, and knows whether each element that is opened is closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-        values = dict(attrs)
-        self.addresses += [values[name] or "" for name in ("src", "href", "xlink:href") if name in values]
-        self.ids += [values["id"] or ""] if "id" in values else []
-        if tag not in _EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in _EMPTY:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
 
 def page_of(url: str, *samples: Sample) -> str:
-    """The page, after what holds for every page was checked."""
-    page = run_page(read_run(url), samples)
-    elements = _Elements(page)
-    assert not elements.open, "an element was left open"
-    assert all(address.startswith(("#", "data:")) for address in elements.addresses), "it asks for something outside"
-    assert not re.search(r"url\((?!#)|@import", page), "a style asks for something outside"
-    assert not {"script", "link", "iframe", "object"} & set(elements.seen)
-    assert len(elements.ids) == len(set(elements.ids)), "two elements have the same id"
-    return page
+    return checked(run_page(read_run(url), samples))
 
 
 def test_a_finished_run(finished: WriteRun) -> None:

@@ -20,6 +20,7 @@ from echelon.report.panels import panels
 from echelon.report.plots import image_png
 from echelon.report.recorded import Json, RecordedRun
 from echelon.report.render import drawing, render
+from echelon.report.shares import shares_of
 from echelon.report.summary import (
     Figure,
     facts,
@@ -50,16 +51,6 @@ class Sample:
     correct: bool | None = None
 
 
-@dataclass(frozen=True)
-class Share:
-    """A part of the whole time, as text and as a fraction."""
-
-    name: str
-    seconds: str
-    percent: str
-    fraction: float
-
-
 def run_page(run: RecordedRun, samples: Sequence[Sample] = ()) -> str:
     """The page of one run, as HTML."""
     config, history, main = run.config, run.history, headline(run)
@@ -79,7 +70,7 @@ def run_page(run: RecordedRun, samples: Sequence[Sample] = ()) -> str:
         ending=_ending(run),
         axes=AXES,
         charts=_charts(run, main),
-        shares=_shares(run),
+        shares=shares_of(times(run), float(run.results.get("seconds") or 0.0)),
         samples=[_sample(sample) for sample in samples],
         right=_right(samples),
         configuration=_configuration(config),
@@ -121,20 +112,6 @@ def _meter(main: Figure | None) -> dict[str, float] | None:
         return None
     inside = 0 <= main.value <= 1 and 0 <= main.baseline <= 1
     return {"value": 100 * main.value, "baseline": 100 * main.baseline} if inside else None
-
-
-def _shares(run: RecordedRun) -> list[Share]:
-    spent = times(run)
-    parts = {
-        "computing": spent.computing,
-        "synchronising": spent.synchronising,
-        "reading": spent.reading,
-        "evaluating, writing and starting": spent.other(float(run.results.get("seconds") or 0.0)),
-    }
-    whole = sum(parts.values())
-    if not whole:
-        return []
-    return [Share(n, format.seconds(s), format.percent(s, whole), s / whole) for n, s in parts.items()]
 
 
 def _sample(sample: Sample) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from echelon.report import format
-from echelon.report.history import Axis, Curve, History, Point
+from echelon.report.history import Axis, Curve, History
 from echelon.report.palette import SERIES
-from echelon.report.plots import Line, Reference, line_figure
-from echelon.report.summary import smaller_is_better
+from echelon.report.plots import PLAIN, Line, Look, Reference, line_figure
+from echelon.report.summary import best_point
 
 LOG_FROM = 30.0
 """From this ratio of the largest loss to the smallest on, its axis is logarithmic."""
@@ -25,14 +25,11 @@ class Panel:
     title: str
     lines: Callable[[Axis], list[Line]]
     caption: str
-    reference: Reference | None = None
-    log: bool = False
-    from_zero: bool = False
+    references: tuple[Reference, ...] = ()
+    look: Look = PLAIN
 
     def figure(self, axis: Axis, marks: Sequence[float] = ()) -> Figure:
-        return line_figure(
-            self.lines(axis), axis, reference=self.reference, marks=marks, log=self.log, from_zero=self.from_zero
-        )
+        return line_figure(self.lines(axis), axis, references=self.references, marks=marks, look=self.look)
 
 
 def panels(history: History, main: str | None = None) -> list[Panel]:
@@ -45,7 +42,7 @@ def panels(history: History, main: str | None = None) -> list[Panel]:
     if history.rows_per_second.points:
         lines = _one("rows per second", history.rows_per_second, SERIES[2])
         caption = "Of all workers together, mean between two reports."
-        shown.append(Panel("rows per second", lines, caption, from_zero=True))
+        shown.append(Panel("rows per second", lines, caption, look=Look(from_zero=True)))
     if len(set(history.rate.values)) > 1:
         lines = _one("learning rate", history.rate, SERIES[3])
         shown.append(Panel("learning rate", lines, "Of the optimizer's first group, at each report."))
@@ -59,8 +56,8 @@ def _metric_panel(history: History, name: str) -> Panel:
     def lines(axis: Axis) -> list[Line]:
         return [Line(s, c.against(axis), c.values, SERIES[i % 6]) for i, (s, c) in enumerate(curves.items())]
 
-    reference = None if base is None else Reference(f"trivial baseline {format.metric(base)}", base)
-    return Panel(name, lines, _on(curves, name), reference)
+    references = () if base is None else (Reference(f"trivial baseline {format.metric(base)}", base),)
+    return Panel(name, lines, _on(curves, name), references)
 
 
 def _on(curves: dict[str, Curve], name: str) -> str:
@@ -72,11 +69,6 @@ def _on(curves: dict[str, Curve], name: str) -> str:
         return f"{text}."
     best = best_point(points, name)
     return f"{text}; best {format.metric(best.value)} at step {format.number(best.steps)}."
-
-
-def best_point(points: Sequence[Point], metric: str) -> Point:
-    """The best of some values, the earliest of equals."""
-    return min(points, key=lambda point: (point.value if smaller_is_better(metric) else -point.value, point.steps))
 
 
 def _loss_panel(history: History) -> Panel:
@@ -94,7 +86,7 @@ def _loss_panel(history: History) -> Panel:
     caption = "Training: mean between two reports." if history.loss.points else ""
     if evaluated:
         caption += f" {' and '.join(evaluated).capitalize()}: at each evaluation."
-    return Panel("loss", lines, (caption + (" Logarithmic axis." if log else "")).strip(), log=log)
+    return Panel("loss", lines, (caption + (" Logarithmic axis." if log else "")).strip(), look=Look(log_y=log))
 
 
 def _one(label: str, curve: Curve, colour: str) -> Callable[[Axis], list[Line]]:

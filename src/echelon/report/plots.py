@@ -1,4 +1,4 @@
-"""Drawing: lines, bars and images, as SVG for pages and PNG for everything else.
+"""Drawing: lines as SVG and images as PNG, for pages.
 
 Figures are made without pyplot, so that no state outlives a call and no display is needed.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -20,14 +20,14 @@ import numpy as np
 
 from echelon.errors import EchelonError
 from echelon.report import format
-from echelon.report.history import Axis, Times
+from echelon.report.history import Axis
 from echelon.report.palette import LIGHT, SERIES, themed
 
 try:
     import matplotlib
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, MaxNLocator
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 except ImportError as error:
     raise EchelonError("plots need matplotlib: pip install 'echelon[report]'") from error
 
@@ -82,97 +82,50 @@ class Reference:
     value: float
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a plot is drawn.
+
+    log_x, log_y: logarithmic axes; positions and values must be greater than zero. from_zero: the y axis begins at
+    zero, where differences would else look larger than they are. legend: whether lines are named, if there are several.
+    """
+
+    log_x: bool = False
+    log_y: bool = False
+    from_zero: bool = False
+    legend: bool = True
+
+
+PLAIN = Look()
+
+
 def line_figure(
     lines: Sequence[Line],
     axis: Axis,
     *,
-    reference: Reference | None = None,
+    references: Sequence[Reference] = (),
     marks: Sequence[float] = (),
-    log: bool = False,
-    from_zero: bool = False,
-    panel: tuple[float, float] = PANEL,
+    look: Look = PLAIN,
 ) -> Figure:
     """Lines against steps, seconds, epochs or bytes.
 
     Args:
-        marks: positions on the x axis of what interrupted the run. from_zero: whether the y axis begins at zero, as it
-            should where differences would look larger than they are. panel: width and height in inches.
+        marks: positions on the x axis of what interrupted the run.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=panel, layout="constrained")
+        figure = Figure(figsize=PANEL, layout="constrained")
         axes = figure.subplots()
         factor, label = _scale(axis, max((x for line in lines for x in line.x), default=0.0))
         for mark in marks:
             axes.axvline(mark / factor, color=LIGHT["bad"], linewidth=1, linestyle=(0, (1, 2)))
-        if reference is not None and math.isfinite(reference.value):
-            axes.axhline(reference.value, color=LIGHT["muted"], linewidth=1.2, linestyle=(0, (5, 3)))
-            axes.annotate(reference.label, (1, reference.value), xycoords=axes.get_yaxis_transform(), ha="right",
-                          textcoords="offset points", xytext=(0, 3), color=LIGHT["muted"], fontsize=9)  # fmt: skip
+        for reference in references:
+            _refer(axes, reference)
         for line in lines:
             _draw(axes, line, factor)
-        if log:
-            axes.set_yscale("log")
-        if from_zero:
-            axes.set_ylim(bottom=0)
-        _dress(axes, lines, label, log)
+        _dress(axes, label, look)
+        if look.legend:
+            _name(axes, lines)
     return figure
-
-
-def time_figure(spent: Mapping[str, tuple[Times, float]]) -> Figure:
-    """Where the time went: one bar a run.
-
-    Args:
-        spent: by label, the times and the seconds of the whole run.
-    """
-    names = ("computing", "synchronising", "reading", "other")
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(PANEL[0] * 1.6, 0.7 + 0.42 * max(1, len(spent))), layout="constrained")
-        axes = figure.subplots()
-        left = np.zeros(len(spent))
-        rows = np.arange(len(spent))[::-1]
-        for name, colour in zip(names, (SERIES[0], SERIES[1], SERIES[2], LIGHT["muted"])):
-            widths = np.array([_seconds_of(name, times, total) for times, total in spent.values()])
-            axes.barh(rows, widths, 0.62, left, color=colour, edgecolor=LIGHT["card"], linewidth=1.5, label=name)
-            left += widths
-        axes.set_yticks(rows, [_plain(label) for label in spent])
-        axes.set_xlabel("seconds")
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.grid(visible=False)
-        figure.legend(loc="outside upper left", ncols=4, handlelength=0.9, handleheight=0.9, fontsize=9)
-    return figure
-
-
-def sample_grid(images: np.ndarray, predicted: Sequence[str], actual: Sequence[str], *, columns: int = 8) -> Figure:
-    """Images with what was predicted, and what is true where that differs.
-
-    Args:
-        images: uint8 [n, 3, H, W]. predicted, actual: n labels.
-    """
-    count = len(images)
-    columns = max(1, min(columns, count))
-    rows = max(1, math.ceil(count / columns))
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(1.15 * columns, 1.5 * rows), layout="constrained")
-        for position, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-            axes.set_axis_off()
-            if position < count:
-                right = predicted[position] == actual[position]
-                axes.imshow(images[position].transpose(1, 2, 0), interpolation="nearest")
-                text = f"✓ {predicted[position]}" if right else f"✗ {predicted[position]}\n  is {actual[position]}"
-                axes.set_title(text, fontsize=8, loc="left", color=LIGHT["good" if right else "bad"])
-    return figure
-
-
-def png(figure: Figure, *, dots_per_inch: int = 150) -> bytes:
-    """A figure as PNG, in the light colours."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dots_per_inch)
-    return buffer.getvalue()
-
-
-def svg(figure: Figure) -> str:
-    """A figure as an SVG document, in the light colours."""
-    return _svg(figure, salt="echelon")
 
 
 def inline_svg(figure: Figure, title: str, *, salt: str) -> str:
@@ -208,6 +161,14 @@ def _svg(figure: Figure, salt: str) -> str:
     return buffer.getvalue()
 
 
+def _refer(axes: Axes, reference: Reference) -> None:
+    if not math.isfinite(reference.value):
+        return
+    axes.axhline(reference.value, color=LIGHT["muted"], linewidth=1.2, linestyle=(0, (5, 3)))
+    axes.annotate(reference.label, (1, reference.value), xycoords=axes.get_yaxis_transform(), ha="right",
+                  textcoords="offset points", xytext=(0, 3), color=LIGHT["muted"], fontsize=9)  # fmt: skip
+
+
 def _draw(axes: Axes, line: Line, factor: float) -> None:
     x, y = np.asarray(line.x, float) / factor, np.asarray(line.y, float)
     if line.low is not None and line.high is not None:
@@ -222,18 +183,29 @@ def _draw(axes: Axes, line: Line, factor: float) -> None:
                   markeredgecolor=LIGHT["card"], markeredgewidth=1.2, clip_on=False)  # fmt: skip
 
 
-def _dress(axes: Axes, lines: Sequence[Line], label: str, log: bool) -> None:
+def _dress(axes: Axes, label: str, look: Look) -> None:
+    axes.set_xscale("log" if look.log_x else "linear")
+    axes.set_yscale("log" if look.log_y else "linear")
     axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlim(left=0)
     axes.margins(y=0.08)
-    if not log:
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-    for ticks in (axes.xaxis, axes.yaxis) if not log else (axes.xaxis,):
-        if max((abs(v) for v in ticks.get_view_interval()), default=0) >= 10_000:
-            ticks.set_major_formatter(EngFormatter(sep=""))
-    named = [handle for handle in axes.get_lines() if not str(handle.get_label()).startswith("_")]
-    named = [handle for handle, line in zip(named, lines, strict=True) if not line.faint]
+    for ticks, log in ((axes.xaxis, look.log_x), (axes.yaxis, look.log_y)):
+        if log:
+            ticks.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ticks.set_minor_locator(NullLocator())
+        else:
+            ticks.set_major_locator(MaxNLocator(5))
+            if max((abs(v) for v in ticks.get_view_interval()), default=0) >= 10_000:
+                ticks.set_major_formatter(EngFormatter(sep=""))
+    if not look.log_x:
+        axes.set_xlim(left=0)
+    if look.from_zero:
+        axes.set_ylim(bottom=0)
+
+
+def _name(axes: Axes, lines: Sequence[Line]) -> None:
+    handles = [handle for handle in axes.get_lines() if not str(handle.get_label()).startswith("_")]
+    named = [handle for handle, line in zip(handles, lines, strict=True) if not line.faint]
     if len(named) > 1:
         axes.legend(named, [str(handle.get_label()) for handle in named], loc="lower left", bbox_to_anchor=(0, 1),
                     ncols=3, handlelength=1.2, borderpad=0, borderaxespad=0.3, fontsize=9)  # fmt: skip
@@ -255,10 +227,6 @@ def _scale(axis: Axis, largest: float) -> tuple[float, str]:
     if axis == "seconds":
         return format.unit_of_seconds(largest)
     return format.unit_of_bytes(largest) if axis == "bytes" else (1.0, axis)
-
-
-def _seconds_of(name: str, times: Times, total: float) -> float:
-    return times.other(total) if name == "other" else float(getattr(times, name))
 
 
 def _plain(label: str) -> str:

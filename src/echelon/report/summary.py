@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from echelon.report import format
-from echelon.report.history import Times
+from echelon.report.history import Point, Times
 from echelon.report.recorded import Json, RecordedRun
 
 
@@ -32,6 +33,11 @@ class Figure:
 def smaller_is_better(metric: str) -> bool:
     """As for stopping: of a loss or an error less is better."""
     return "loss" in metric or "error" in metric
+
+
+def best_point(points: Sequence[Point], metric: str) -> Point:
+    """The best of some values, the earliest of equals."""
+    return min(points, key=lambda point: (point.value if smaller_is_better(metric) else -point.value, point.steps))
 
 
 def figures(run: RecordedRun) -> list[Figure]:
