@@ -12,7 +12,6 @@ import typer
 import echelon
 from echelon.cli.console import OUT, complain, say
 from echelon.cli.demo import demo
-from echelon.cli.recipe import recipe_app
 from echelon.cli.runs import compare, report, runs
 from echelon.errors import EchelonError
 from echelon.recipes import READY, find_recipe
@@ -21,7 +20,11 @@ INTERRUPTED = 130
 
 
 def build(arguments: list[str]) -> typer.Typer:
-    """The commands; a user's own recipe, package.module:recipe, has them if it is the first argument."""
+    """All commands, given the arguments.
+
+    Torch takes seconds to load, so the commands of a recipe are made only if it is named. A user's own recipe,
+    package.module:recipe, has them too if it is the first argument.
+    """
     app = typer.Typer(
         help=echelon.__doc__,
         no_args_is_help=True,
@@ -29,9 +32,14 @@ def build(arguments: list[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    named = [name for name in arguments[:1] if ":" in name]
-    for name in [*READY, *named]:
-        app.add_typer(recipe_app(find_recipe(name)), name=name, rich_help_panel="Recipes")
+    named = next((argument for argument in arguments if not argument.startswith("-")), "")
+    for name, (_, about) in READY.items():
+        if name != named:
+            app.add_typer(typer.Typer(help=about), name=name, rich_help_panel="Recipes")
+    if named in READY or ":" in named:
+        from echelon.cli.recipe import recipe_app
+
+        app.add_typer(recipe_app(find_recipe(named)), name=named, rich_help_panel="Recipes")
     for command in (runs, report, compare):
         app.command(rich_help_panel="Runs")(command)
     app.command(rich_help_panel="First steps")(demo)

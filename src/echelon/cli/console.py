@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.markup import escape
 
-from echelon.data.manifest import Dataset
+if TYPE_CHECKING:
+    from echelon.data.manifest import Dataset
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)

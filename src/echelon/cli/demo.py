@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echelon.api import Run, fit
 from echelon.cli.console import ERR, OUT, describe, say
-from echelon.cli.reporting import show_evaluation, show_run
-from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
 from echelon.recipes import find_recipe
-from echelon.recipes.recipe import Recipe
-from echelon.sync.allreduce import AllReduce
-from echelon.sync.averaging import Averaging
-from echelon.sync.protocol import Strategy
-from echelon.train.config import RunConfig
+
+if TYPE_CHECKING:
+    from echelon.api import Run
+    from echelon.data.manifest import Dataset
+    from echelon.recipes.recipe import Recipe
+    from echelon.sync.protocol import Strategy
 
 WORKERS = 2
 
@@ -27,9 +25,12 @@ def demo(
     folder: Annotated[Path, typer.Option(help="new folder for all that the demo writes")] = Path("echelon-demo"),
 ) -> None:
     """Takes a small set from raw files to predictions: prepare, train twice, evaluate, predict, compare."""
+    from echelon.cli.reporting import show_evaluation
     from echelon.report.compare import compare_page, compare_runs, compare_table
     from echelon.report.render import write_page
     from echelon.spark.session import session
+    from echelon.sync.allreduce import AllReduce
+    from echelon.sync.averaging import Averaging
 
     if folder.exists():
         raise EchelonError(f"{folder} exists already: remove it, or give another --folder")
@@ -60,7 +61,10 @@ def demo(
 
 
 def _train(recipe: Recipe, dataset: Dataset, strategy: Strategy, folder: Path) -> Run:
+    from echelon.api import fit
+    from echelon.cli.reporting import show_run
     from echelon.report.progress import LiveProgress
+    from echelon.train.config import RunConfig
 
     options = recipe.demo_train_options
     advised = {k: v for k, v in recipe.defaults(options).items() if k != "sync_every"}

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from echelon.api import Run
 from echelon.cli.console import OUT, say
-from echelon.cli.reporting import write_report
 from echelon.recipes import find_recipe
 
 
@@ -30,6 +28,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="HTML file to write (default: report.html in the run)")] = None,
 ) -> None:
     """Writes the page of a run, with its curves and some predictions."""
+    from echelon.api import Run
+    from echelon.cli.reporting import write_report
+
     trained = Run(run)
     name = trained.asked.get("recipe")
     say(f"report: {write_report(trained, find_recipe(name) if name else None, str(out) if out else None)}")

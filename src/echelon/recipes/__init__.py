@@ -10,8 +10,8 @@ from echelon.errors import EchelonError
 if TYPE_CHECKING:
     from echelon.recipes.recipe import Recipe
 
-READY = {"images": "echelon.recipes.images:RECIPE"}
-"""Where the recipes of Echelon are, by name."""
+READY = {"images": ("echelon.recipes.images:RECIPE", "CIFAR-10, or a folder with a folder of images for each class")}
+"""The recipes of Echelon: by name, where each is and what it takes."""
 
 
 def find_recipe(name: str) -> Recipe:
@@ -22,7 +22,7 @@ def find_recipe(name: str) -> Recipe:
     """
     from echelon.recipes.recipe import Recipe
 
-    module, _, attribute = READY.get(name, name).partition(":")
+    module, _, attribute = READY.get(name, (name, ""))[0].partition(":")
     if not attribute:
         raise EchelonError(
             f"there is no recipe '{name}'; there are: {', '.join(READY)}, or your own package.module:name"
