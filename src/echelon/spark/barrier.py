@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pickle import PickleError
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -87,7 +88,7 @@ def _plan(session: SparkSession, invitation: Invitation, fn: Work) -> DataFrame:
     try:
         ranks = session.range(0, invitation.size, 1, invitation.size)
         return ranks.mapInArrow(task, RESULT_SCHEMA, barrier=True)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, PickleError) as error:
         raise EchelonError(f"the function of the workers cannot be sent to them: {error}") from error
 
 

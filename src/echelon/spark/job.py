@@ -10,6 +10,7 @@ import json
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from pickle import PickleError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -169,7 +170,7 @@ def send(session: SparkSession, items: Sequence[Any]) -> Sent:
 
     try:
         return Sent(session, [dumps(item) for item in items])
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, PickleError) as error:
         raise EchelonError(f"the items cannot be sent to the tasks: {error}") from error
 
 

@@ -27,6 +27,8 @@ _LOCAL = {
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
+    # Only here: Spark says nothing helpful where the workers of a cluster do not have it.
+    "spark.python.daemon.module": "echelon.spark.daemon",
 }
 # A host that is cut off is noticed after 15 s instead of 120. Not for local masters: there the driver would take a
 # laptop's sleep for its own death. What else would fall back on spark.network.timeout keeps Spark's default.

@@ -1,0 +1,12 @@
+"""pyspark's daemon, which forks a Python worker whenever one is needed, with torch imported before it forks.
+
+A new worker, such as the one in the place of a killed one, then begins at once instead of importing for seconds. No
+thread may be running here: only imports that start none.
+"""
+
+import torch  # noqa: F401
+import torchmetrics  # noqa: F401
+from pyspark.daemon import manager
+
+if __name__ == "__main__":
+    manager()
