@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from echelon.data.batch import Batch
 from echelon.data.groups import RowGroups
@@ -11,7 +12,7 @@ from echelon.data.manifest import Dataset
 from echelon.data.memory import room_for
 from echelon.data.plan import EpochPlan, block_rows_of
 from echelon.data.prefetch import Prefetcher
-from echelon.data.read import RowReader
+from echelon.data.read import RowReader, Taken
 from echelon.errors import StorageError
 
 FIRST_DEADLINE = 600.0
@@ -126,16 +127,17 @@ def _windows(
     size = 1
     for epoch in range(start.epoch, epochs):
         plan = order.of_epoch(epoch)
+        later = frozenset(plan.shared_groups(share).tolist())
         first = start.step if epoch == start.epoch else 0
         while first < plan.steps:
             last = min(first + size, plan.steps)
-            yield _window(reader, plan, share, first, last)
+            read = plan.read(share, first, last)
+            taken = reader.take(read.rows, soon=plan.held_groups(share, last).tolist(), later=later)
+            yield _items(epoch, first, read.ends.tolist(), taken)
             first, size = last, min(2 * size, steps)
 
 
-def _window(reader: RowReader, plan: EpochPlan, share: Sequence[int], first: int, last: int) -> list[Item]:
-    read = plan.read(share, first, last)
-    taken = reader.take(read.rows, set(plan.held_groups(share, last).tolist()))
-    ends = read.ends.tolist()
-    spans = zip(range(first, last), [0, *ends], ends, strict=False)
-    return [(Position(plan.epoch, step), taken.batch(a, b) if b > a else None) for step, a, b in spans]
+def _items(epoch: int, first: int, ends: list[int], taken: Taken) -> list[Item]:
+    """The items of the steps from `first` on, which end at these places among the rows taken."""
+    spans = enumerate(pairwise([0, *ends]), first)
+    return [(Position(epoch, step), taken.batch(a, b) if b > a else None) for step, (a, b) in spans]

@@ -35,12 +35,12 @@ def steps_in_epoch(rows: int, batch_size: int) -> int:
 
 
 def block_rows_of(group_rows: Sequence[int]) -> int:
-    """W for a split with these row groups: about one row group, so that a lane reads one after another.
+    """W for a split with these row groups: half of one, so that a block lies in one or two of them.
 
     A block of narrow rows is cut short: the permutation of more rows costs more than it mixes.
     """
     filled = sum(rows > 0 for rows in group_rows)
-    return max(1, min(_MOST_BLOCK_ROWS, -(-sum(group_rows) // max(filled, 1))))
+    return max(1, min(_MOST_BLOCK_ROWS, -(-sum(group_rows) // max(2 * filled, 1))))
 
 
 def deal(lanes: int, weights: Sequence[float]) -> tuple[range, ...]:
@@ -198,6 +198,19 @@ class EpochPlan:
         places = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
         groups = self.group_order[np.unique(places)]
         return groups[self._sizes[groups] > 0]
+
+    def shared_groups(self, share: Sequence[int]) -> Rows:
+        """The row groups in which a lane of the share ends and its neighbour begins.
+
+        Their rows are given at both ends of the epoch.
+        """
+        lanes = np.asarray(share, dtype=np.int64)
+        begin = self._lane_starts[lanes[np.isin(lanes - 1, lanes)]]
+        place = np.searchsorted(self._group_ends, begin, side="right")
+        place = place[place < len(self._group_ends)]
+        begin = begin[: len(place)]
+        groups = self.group_order[place]
+        return np.unique(groups[begin > self._group_ends[place] - self._sizes[groups]])
 
     def _lane_order(self, lane: int, first: int, last: int) -> Rows:
         """Positions in the concatenated order of a lane's rows [first, last), in the order in which they are given."""

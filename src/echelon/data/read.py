@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,21 +60,24 @@ class RowReader:
         self._buffers = {column.name: Buffers(column) for column in groups.fixed}
         self._readers = readers
 
-    def take(self, rows: Rows, soon: Collection[int] = ()) -> Taken:
+    def take(self, rows: Rows, soon: Iterable[int] = (), later: Iterable[int] = ()) -> Taken:
         """The cells of some rows, in the order of their numbers as given (int64, [n]).
 
-        soon: row groups that will be asked for again; they are the last to be given up.
+        soon, later: row groups that will be asked for again. Those of the first kind are the last to be given up.
 
         Raises:
             DataError, StorageError: as `RowGroups.decode`.
         """
         of = self._groups.of(rows)
         buffers = {name: buffer.take(len(rows)) for name, buffer in self._buffers.items()}
+        arrays = {name: array for name, (array, _) in buffers.items()}
         ragged: dict[str, list] = {column.name: [None] * len(rows) for column in self._groups.ragged}
-        for chosen in self._passes(np.unique(of)):
-            self._bring(chosen, soon)
-            at = np.flatnonzero(np.isin(of, chosen))
-            self._gather(rows, of, at, {name: array for name, (array, _) in buffers.items()}, ragged)
+        wanted = (frozenset(soon), frozenset(later))
+        passes = list(self._passes(np.unique(of)))
+        for chosen in passes:
+            self._bring(chosen, *wanted)
+            at = slice(None) if len(passes) == 1 else np.flatnonzero(np.isin(of, chosen))
+            self._gather(rows, of, at, arrays, ragged)
         fixed = {name: tensor for name, (_, tensor) in buffers.items()}
         return Taken(self._groups.schema, torch.from_numpy(rows), fixed, ragged)
 
@@ -84,16 +87,15 @@ class RowReader:
         for start in range(0, len(ordered), self._arena.slots):
             yield ordered[start : start + self._arena.slots]
 
-    def _bring(self, chosen: list[int], soon: Collection[int]) -> None:
+    def _bring(self, chosen: list[int], soon: frozenset[int], later: frozenset[int]) -> None:
         """Decode those of the row groups that are not there."""
-        now = set(chosen)
-        spare = now.union(soon)
         missing = [group for group in chosen if group not in self._arena]
-        for group in now.difference(missing):
-            self._arena.touch(group)
+        for group in chosen:
+            if group in self._arena:
+                self._arena.touch(group)
+        now = soon.union(chosen)
         for group in missing:
-            if not self._arena.admit(group, spare):
-                self._arena.admit(group, now)
+            any(self._arena.admit(group, spare) for spare in (now | later, now, chosen))
         try:
             in_threads(self._load, missing, self._readers)
         except BaseException:
@@ -105,16 +107,18 @@ class RowReader:
         self._arena.fill(group, self._groups.decode(group))
 
     def _gather(
-        self, rows: Rows, of: Rows, at: Rows, out: Mapping[str, np.ndarray], ragged: Mapping[str, list]
+        self, rows: Rows, of: Rows, at: Rows | slice, out: Mapping[str, np.ndarray], ragged: Mapping[str, list]
     ) -> None:
         """Copy the cells of the rows at some places of `rows` to the same places of the outputs."""
-        if len(at) == len(rows):
-            self._arena.gather(rows, of, out)
+        some, groups = rows[at], of[at]
+        if isinstance(at, slice):
+            self._arena.gather(some, groups, out)
         else:
-            part = {name: np.empty((len(at), *array.shape[1:]), array.dtype) for name, array in out.items()}
-            self._arena.gather(rows[at], of[at], part)
+            part = {name: np.empty((len(some), *array.shape[1:]), array.dtype) for name, array in out.items()}
+            self._arena.gather(some, groups, part)
             for name, array in out.items():
                 array[at] = part[name]
+        places = np.arange(len(rows))[at].tolist()
         for name, values in ragged.items():
-            for place, value in zip(at.tolist(), self._arena.ragged(name, rows[at], of[at]), strict=True):
+            for place, value in zip(places, self._arena.ragged(name, some, groups), strict=True):
                 values[place] = value
