@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-all check clean
+.PHONY: setup demo test test-all check bench clean
 
 setup: $(VENV)/.done
 
@@ -12,6 +12,10 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+demo: setup
+	rm -rf echelon-demo
+	$(BIN)/echelon demo
+
 test: setup
 	$(BIN)/python -m pytest
 
@@ -19,9 +23,13 @@ test-all: setup
 	$(BIN)/python -m pytest -m ''
 
 check: setup
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: setup
+	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) build dist src/*.egg-info echelon-demo
