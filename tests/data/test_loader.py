@@ -202,9 +202,9 @@ class Reads:
             (self.first_window if self._windows == 1 else self.groups).append(group)
             return decode(groups, group)
 
-        def counted_take(*args) -> object:
+        def counted_take(*args, **options) -> object:
             self._windows += 1
-            return take(*args)
+            return take(*args, **options)
 
         patch.setattr(RowGroups, "decode", counted_decode)
         patch.setattr(RowReader, "take", counted_take)
