@@ -16,12 +16,12 @@ ERR = Console(stderr=True, highlight=False)
 
 def say(text: str) -> None:
     """Writes a line that is no result."""
-    ERR.print(escape(text))
+    ERR.print(escape(text), soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Writes why a command failed."""
-    ERR.print(f"[bold red]error:[/] {escape(text)}")
+    ERR.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
 
 
 def describe(dataset: Dataset) -> str:
