@@ -21,6 +21,11 @@ from echelon.errors import CommunicationError
 from echelon.world import World
 
 BUCKET_BYTES = 32 << 20
+_SIGNS = (
+    "gloo/transport", "connectFullMesh failed", "Connection closed by peer", "Connection reset by peer",
+    "Wait timeout", "NCCL",
+)  # fmt: skip
+"""What torch's messages say when peers or the network fail, where the type of the error does not."""
 
 
 class Comm:
@@ -140,9 +145,7 @@ def is_communication_failure(error: BaseException) -> bool:
     if isinstance(error, (CommunicationError, dist.DistError)):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        sign in text for sign in ("gloo/transport", "Connection closed by peer", "Connection reset by peer", "NCCL")
-    )
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import learners
 import numpy as np
 import pytest
-from learners import FEATURES, TEST_ROWS, TRAIN_ROWS, VOCABULARY
+from learners import FEATURES, FEW_ROWS, TEST_ROWS, TRAIN_ROWS, VOCABULARY
 
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Column, Schema
@@ -20,7 +20,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     )  # fmt: skip
     rng = np.random.default_rng(7)
     url = str(tmp_path_factory.mktemp("dataset") / "small")
-    splits = {"train": [_rows(rng, TRAIN_ROWS)], "test": [_rows(rng, TEST_ROWS)]}
+    sizes = {"train": TRAIN_ROWS, "test": TEST_ROWS, "few": FEW_ROWS}
+    splits = {split: [_rows(rng, rows)] for split, rows in sizes.items()}
     return write_dataset(url, schema, splits, row_group_mb=0.004)
 
 

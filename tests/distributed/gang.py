@@ -27,8 +27,8 @@ from echelon.world import World
 
 HANG_SECONDS = 60.0
 
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["torch._dynamo", "torchmetrics.classification", "echelon.train.worker"])
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["torch._dynamo", "torchmetrics.classification", "echelon.train.worker"])
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Training:
         folder = self.folder / f"attempt-{attempt}"
         folder.mkdir(parents=True)
         worlds = [World(r, workers, r, workers, host=socket.gethostname(), attempt=attempt) for r in range(workers)]
-        ranks = [_processes.Process(target=main, args=(Order(w, job or self.job, folder, kill),)) for w in worlds]
+        ranks = [processes.Process(target=main, args=(Order(w, job or self.job, folder, kill),)) for w in worlds]
         for process in ranks:
             process.start()
         end = time.monotonic() + HANG_SECONDS

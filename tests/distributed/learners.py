@@ -17,7 +17,7 @@ from echelon.data.batch import Batch
 from echelon.train.learner import Learner, Loss
 
 FEATURES, CLASSES, VOCABULARY = 8, 3, 12
-TRAIN_ROWS, TEST_ROWS = 203, 57
+TRAIN_ROWS, TEST_ROWS, FEW_ROWS = 203, 57, 2
 
 consumed: list[int] = []
 """Row numbers of the training rows that the model of this process has seen in the current step."""
@@ -47,7 +47,7 @@ class Linear(Learner):
     """
 
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
-    lr: float = 0.05
+    lr: float = 0.01
     momentum: float = 0.0
     decay: float = 0.0
     seconds: float = 0.0

@@ -70,9 +70,8 @@ def every_row_once_an_epoch(training: Training) -> None:
     """Of each global step the attempt counts that did it last; those before had its rows."""
     steps = training.steps()
     last = {step.step: step for step in steps}
-    assert all(
-        set(step.rows) <= set(last[step.step].rows) for step in steps
-    )  # a killed rank may not have noted its own
+    # A killed rank may not have noted its own.
+    assert all(set(step.rows) <= set(last[step.step].rows) for step in steps)
     assert len(steps) > len(last)
     for epoch in (0, 1):
         rows = [row for step in last.values() if step.epoch == epoch for row in step.rows]

@@ -1,0 +1,78 @@
+"""Evaluation while training, and what ends a training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from gang import Training, train
+from learners import FEW_ROWS, TEST_ROWS, Linear, Noisy, Tokens
+from oracle import read
+
+from echelon.data.manifest import Dataset
+from echelon.sync import AllReduce, Averaging
+from echelon.train.config import RunConfig
+
+CONFIG = RunConfig(epochs=2, batch_size=24, lanes=8, seed=3, eval_batch_size=10, checkpoint_every="off")
+
+
+@pytest.mark.parametrize(("split", "rows"), [("test", TEST_ROWS), ("few", FEW_ROWS)])
+def test_every_row_is_evaluated_once_and_counts_are_merged(
+    tmp_path: Path, dataset: Dataset, split: str, rows: int
+) -> None:
+    """57 rows on three workers, ten at a time; and fewer rows than workers."""
+    config = replace(CONFIG, eval_split=split)
+    training = train(tmp_path, dataset, Noisy(), config, AllReduce(), 3, (5.0, 2.0, 1.0))
+    model, table = Noisy().model(), read(dataset, split)
+    model.load_state_dict(training.tensors())
+    right = int((model.eval()(table.x).argmax(1) == table.label).sum())
+    metrics = training.events("evaluate")[-1]["metrics"]
+    assert metrics["rows"] == rows
+    assert metrics["accuracy"] == pytest.approx(right / rows, abs=1e-7)
+    assert [event["step"] for event in training.events("evaluate")] == [9, 18]
+
+
+def test_a_learner_without_metrics_is_evaluated_by_its_loss(tmp_path: Path, dataset: Dataset) -> None:
+    training = train(tmp_path, dataset, Tokens(), CONFIG, Averaging(5))
+    model, table = Tokens().model(), read(dataset, "test")
+    model.load_state_dict(training.tensors())
+    with torch.no_grad():
+        total, weight = Tokens().loss(model.eval(), table.batch(range(TEST_ROWS)))
+    assert training.events("evaluate")[-1]["metrics"]["loss"] == pytest.approx(float(total / weight), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "learner", "reason", "steps"),
+    [
+        ({"max_steps": 7}, Linear(), "did 7 steps", [7]),
+        ({"epochs": 1}, Linear(), "did 1 epoch", [9]),
+        ({"max_seconds": 1}, Linear(seconds=0.1), "trained for 1 s", range(1, 12)),
+        ({"target": "mse<=2", "eval_every": "1step"}, Linear(lr=0.025), "reached the target mse<=2", range(2, 18)),
+        ({"patience": 2, "monitor": "rows", "eval_every": "2steps"}, Linear(),
+         "rows was not better for 2 evaluations", [6]),
+    ],
+    ids=["steps", "epochs", "seconds", "target", "patience"],
+)  # fmt: skip
+def test_what_ends_a_training(
+    tmp_path: Path, dataset: Dataset, changes: dict, learner: Linear, reason: str, steps: range | list[int]
+) -> None:
+    training = Training(tmp_path, dataset, learner, replace(CONFIG, **changes))
+    progress = training.finish(2)
+    assert progress.stopping.reason == reason
+    assert training.events("stop")[-1]["reason"] == reason
+    assert progress.step in steps
+    assert training.checkpoint.step == progress.step
+    assert training.finish(2).step == progress.step, "a finished training does not go on"
+
+
+def test_averaging_ends_at_the_first_boundary_after_its_time(tmp_path: Path, dataset: Dataset) -> None:
+    training = Training(tmp_path, dataset, Linear(seconds=0.02), replace(CONFIG, max_seconds=0.05), Averaging(4))
+    assert training.finish(2).step == 4
+
+
+def test_a_loss_that_is_not_finite_ends_it_with_advice(tmp_path: Path, dataset: Dataset) -> None:
+    outcomes = Training(tmp_path, dataset, Linear(lr=1e30), CONFIG).start(2)
+    assert [outcome.error for outcome in outcomes] == ["EchelonError"] * 2
+    assert "try a lower learning rate" in outcomes[0].message

@@ -1,0 +1,121 @@
+"""Going on from a checkpoint: elsewhere, with something else, or from one that is damaged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gang import Training, train
+from learners import FEATURES, TRAIN_ROWS, Linear, Noisy
+from oracle import whole_batches
+from test_strategies import assert_close, assert_same
+
+from echelon.data.manifest import Dataset
+from echelon.data.write import write_dataset
+from echelon.sync import AllReduce, Averaging
+from echelon.train.checkpoint import committed
+from echelon.train.config import RunConfig
+from echelon.train.snapshot import OptimizerState, mean_state
+
+CONFIG = RunConfig(
+    epochs=2, batch_size=24, lanes=8, seed=5, eval_every="off", checkpoint_every="3steps", keep_checkpoints=3
+)
+LEARNER = Linear(momentum=0.9, decay=0.1)
+
+
+def begun(folder: Path, dataset: Dataset, steps: int, strategy: AllReduce | Averaging | None = None) -> Training:
+    """A training of two workers that stopped after some steps, and may now go on."""
+    training = Training(folder, dataset, LEARNER, replace(CONFIG, max_steps=steps), strategy)
+    training.finish(2)
+    training.job = replace(training.job, config=CONFIG)
+    return training
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_allreduce_goes_on_with_other_workers(tmp_path: Path, dataset: Dataset, workers: int) -> None:
+    """The schedule and the momentum go on, too: the result is that of one process that never stopped."""
+    training = begun(tmp_path, dataset, steps=7)
+    progress = training.finish(workers)
+    assert_close(training.tensors(), whole_batches(LEARNER, dataset, CONFIG))
+    assert progress.rows == 2 * TRAIN_ROWS
+    assert [step.step for step in training.steps()] == list(range(1, 19))
+
+
+def test_averaging_goes_on_with_other_workers(tmp_path: Path, dataset: Dataset) -> None:
+    """Inside an epoch and inside a round: rows are neither lost nor repeated, and what was done is said."""
+    training = begun(tmp_path, dataset, steps=5, strategy=Averaging(2))
+    training.finish(3)
+    rows = [row for step in training.steps() if step.epoch == 0 for row in step.rows]
+    assert sorted(rows) == list(range(TRAIN_ROWS))
+    assert "2 replicas and there are 3 workers" in training.events("start")[-1]["remark"]
+
+
+def test_replicas_begin_with_the_mean_of_the_optimizers() -> None:
+    shards = [
+        OptimizerState({"w/mean": torch.tensor([1.0, 2.0]), "w/count": torch.tensor(3)}),
+        OptimizerState({"w/mean": torch.tensor([3.0, 6.0]), "w/count": torch.tensor(5), "v/n": torch.ones(1)}),
+    ]
+    merged = mean_state(shards, [0.5, 0.5]).tensors
+    assert merged["w/mean"].tolist() == [2.0, 4.0]
+    assert int(merged["w/count"]) == 5
+    assert merged["v/n"].tolist() == [1.0]  # only one replica ever had it
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Training:
+    return begun(tmp_path_factory.mktemp("stopped"), dataset, steps=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 6}, "seed 5 (now 6)"),
+        ({"batch_size": 32}, "batch_size 24 (now 32)"),
+        ({"lanes": 6}, "lanes 8 (now 6)"),
+    ],
+    ids=["seed", "batch", "lanes"],
+)
+def test_other_settings_are_refused_by_name(stopped: Training, changes: dict[str, int], named: str) -> None:
+    [outcome] = stopped.start(1, job=replace(stopped.job, config=replace(CONFIG, **changes)))
+    assert outcome.error == "EchelonError"
+    assert named in outcome.message
+    assert "start a new run" in outcome.message
+
+
+def test_another_dataset_or_strategy_is_refused_by_name(stopped: Training, tmp_path: Path) -> None:
+    rows = {"x": np.zeros((100, FEATURES), np.float32), "y": np.ones(100, np.float32)}
+    other = write_dataset(str(tmp_path / "other"), stopped.dataset.schema.select(["x", "y"]), {"train": [rows]})
+    [outcome] = stopped.start(1, job=replace(stopped.job, dataset=other.url))
+    assert f"dataset '{stopped.dataset.digest}' (now '{other.digest}')" in outcome.message
+    [outcome] = stopped.start(1, job=replace(stopped.job, strategy=Averaging(3)))
+    assert "AllReduce" in outcome.message
+    assert "Averaging" in outcome.message
+
+
+@pytest.mark.parametrize("damage", ["a bit", "a missing file", "no commit"])
+def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path, dataset: Dataset, damage: str) -> None:
+    training = begun(tmp_path, dataset, steps=7)
+    newest = training.checkpoint
+    assert [c.step for c in committed(training.run)] == [3, 6, 7]
+    folder = Path(newest.storage.url)
+    if damage == "a bit":
+        content = bytearray((folder / "model.safetensors").read_bytes())
+        content[-1] ^= 1
+        (folder / "model.safetensors").write_bytes(content)
+    else:
+        (folder / ("COMMIT.json" if damage == "no commit" else "optimizer.json")).unlink()
+    training.finish(1)
+    assert training.steps()[7].step == 7, "it goes on from step 6"
+    assert ("changed after it was committed" in training.events("start")[-1]["remark"]) == (damage == "a bit")
+    assert_close(training.tensors(), whole_batches(LEARNER, dataset, CONFIG))
+
+
+def test_a_finished_run_is_finished(tmp_path: Path, dataset: Dataset) -> None:
+    training = train(tmp_path, dataset, Noisy(), CONFIG, Averaging(4))
+    before, steps = training.tensors(), len(training.steps())
+    assert training.finish(2).step == 18
+    assert len(training.steps()) == steps
+    assert_same(training.tensors(), before)
