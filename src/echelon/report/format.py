@@ -19,11 +19,13 @@ def number(value: float | None) -> str:
 
 
 def metric(value: float | None) -> str:
-    """A metric or a loss: four decimals where that says something, else four significant digits."""
+    """A metric or a loss: four decimals where that says something, whole thousands apart, else four digits."""
     if value is None:
         return MISSING
     if value == 0 or 1e-3 <= abs(value) < 1e3:
         return f"{value:.4f}"
+    if 1e3 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
     return f"{value:.4g}"
 
 
@@ -75,7 +77,7 @@ def difference(value: float | None) -> str:
     if value is None:
         return MISSING
     text = metric(abs(value))
-    return f"±{text}" if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
+    return f"±{text}" if float(text.replace(",", "")) == 0 else f"{'+' if value > 0 else '−'}{text}"
 
 
 def moment(iso: str | None, zone: tzinfo | None = None) -> str:

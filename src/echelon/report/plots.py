@@ -26,12 +26,17 @@ from echelon.report.palette import LIGHT, SERIES, themed
 try:
     import matplotlib
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis as Ticks
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 except ImportError as error:
     raise EchelonError("plots need matplotlib: pip install 'echelon[report]'") from error
 
 PANEL = (5.0, 2.75)
+MARGINS = {"left": 0.12, "right": 0.975, "bottom": 0.175, "top": 0.96}
+"""Fixed, so that the plots of a page are in line; a computed layout takes three times as long."""
+TOP_UNDER_LEGEND = 0.9
+
 MOST_POINTS = 400
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -113,7 +118,8 @@ def line_figure(
         marks: positions on the x axis of what interrupted the run.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=PANEL, layout="constrained")
+        figure = Figure(figsize=PANEL)
+        figure.subplots_adjust(**MARGINS)
         axes = figure.subplots()
         factor, label = _scale(axis, max((x for line in lines for x in line.x), default=0.0))
         for mark in marks:
@@ -190,24 +196,39 @@ def _dress(axes: Axes, label: str, look: Look) -> None:
     axes.margins(y=0.08)
     for ticks, log in ((axes.xaxis, look.log_x), (axes.yaxis, look.log_y)):
         if log:
-            ticks.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-            ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ticks.set_minor_locator(NullLocator())
+            _dress_log(ticks)
         else:
             ticks.set_major_locator(MaxNLocator(5))
-            if max((abs(v) for v in ticks.get_view_interval()), default=0) >= 10_000:
+            largest = max(abs(value) for value in ticks.get_view_interval())
+            if largest >= 10_000:
                 ticks.set_major_formatter(EngFormatter(sep=""))
+            elif largest < 0.001:
+                ticks.set_major_formatter(FuncFormatter(_short))
     if not look.log_x:
         axes.set_xlim(left=0)
     if look.from_zero:
         axes.set_ylim(bottom=0)
 
 
+def _dress_log(ticks: Ticks) -> None:
+    """Plain numbers at the powers of ten; on a short axis at twice and five times these too."""
+    low, high = ticks.get_view_interval()
+    subs = (1.0, 2.0, 5.0) if high / max(low, 1e-300) < 1000 else (1.0,)
+    ticks.set_major_locator(LogLocator(subs=subs, numticks=8))
+    ticks.set_major_formatter(FuncFormatter(_short))
+    ticks.set_minor_locator(NullLocator())
+
+
+def _short(value: float, position: int | None = None) -> str:
+    return f"{value:g}"
+
+
 def _name(axes: Axes, lines: Sequence[Line]) -> None:
     handles = [handle for handle in axes.get_lines() if not str(handle.get_label()).startswith("_")]
     named = [handle for handle, line in zip(handles, lines, strict=True) if not line.faint]
     if len(named) > 1:
-        axes.legend(named, [str(handle.get_label()) for handle in named], loc="lower left", bbox_to_anchor=(0, 1),
+        axes.figure.subplots_adjust(top=TOP_UNDER_LEGEND)
+        axes.legend(named, [str(handle.get_label()) for handle in named], loc="lower left", bbox_to_anchor=(0, 1.01),
                     ncols=3, handlelength=1.2, borderpad=0, borderaxespad=0.3, fontsize=9)  # fmt: skip
 
 
