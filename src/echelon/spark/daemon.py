@@ -4,9 +4,11 @@ A new worker, such as the one in the place of a killed one, then begins at once 
 thread may be running here: only imports that start none.
 """
 
-import torch  # noqa: F401
+import torch
 import torchmetrics  # noqa: F401
 from pyspark.daemon import manager
 
 if __name__ == "__main__":
+    # The first optimizer of a process imports torch's compiler, which takes longer than torch itself.
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)
     manager()
