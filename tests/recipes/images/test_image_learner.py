@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from made_dataset import CLASSES, SIZE, small_dataset
+from torch import nn
 
 from echelon.data.batch import Batch
 from echelon.data.keyed import Draw
@@ -22,6 +23,14 @@ from echelon.train.learner import describe, rebuild
 
 def learner(**fields) -> ImagesLearner:
     return ImagesLearner(**{"classes": CLASSES, "size": list(SIZE), "total_steps": 10, **fields})
+
+
+def ready(learner: ImagesLearner) -> nn.Module:
+    """A model whose guesses differ: its last layer begins with zeros."""
+    torch.manual_seed(0)
+    model = learner.model().eval()
+    nn.init.normal_(model.net[-1].weight)
+    return model
 
 
 def batch_of(rows: list[int], seed: int = 0) -> Batch:
@@ -53,8 +62,7 @@ def test_windows_use_all_places_and_both_sides():
 def test_nothing_is_left_to_chance_in_evaluation():
     """Trap: random crops at test time."""
     subject, batch = learner(crop=8), batch_of(list(range(30)))
-    model = subject.model().eval()
-    torch.nn.init.normal_(model.net[-1].weight)
+    model = ready(subject)
     assert WINDOW not in subject.prepare(batch, None).columns
     outputs = [subject.predict(model, subject.prepare(batch, None))["probability"] for _ in range(2)]
     assert torch.equal(*outputs)
@@ -67,7 +75,7 @@ def test_nothing_is_left_to_chance_in_evaluation():
 
 def test_training_sees_the_windows():
     subject, batch = learner(pad=4), batch_of(list(range(30)))
-    model = subject.model().train()
+    model = ready(subject).train()
     seen, _ = subject.loss(model, subject.prepare(batch, Draw(0, 0, batch.rows)))
     other, _ = subject.loss(model, subject.prepare(batch, Draw(0, 1, batch.rows)))
     assert seen.item() != other.item()
@@ -75,7 +83,7 @@ def test_training_sees_the_windows():
 
 def test_the_loss_is_a_sum_and_its_weight_the_rows():
     subject, batch = learner(), batch_of(list(range(30)))
-    model = subject.model().eval()
+    model = ready(subject)
     total, weight = subject.loss(model, batch)
     assert weight == 30
     parts = [subject.loss(model, batch.slice(a, b)) for a, b in ((0, 7), (7, 30))]
@@ -87,15 +95,14 @@ def test_the_loss_is_a_sum_and_its_weight_the_rows():
 def test_smoothing_is_for_training_only():
     batch = batch_of(list(range(10)))
     plain, smooth = learner(), learner(label_smoothing=0.2)
-    model = plain.model()
-    assert plain.loss(model.eval(), batch)[0].item() == smooth.loss(model, batch)[0].item()
+    model = ready(plain)
+    assert plain.loss(model, batch)[0].item() == smooth.loss(model, batch)[0].item()
     assert plain.loss(model.train(), batch)[0].item() != smooth.loss(model, batch)[0].item()
 
 
 def test_metrics_are_those_of_a_slow_reference_however_the_rows_are_split():
     subject, batch = learner(), batch_of(list(range(53)))
-    model = subject.model().eval()
-    torch.nn.init.normal_(model.net[-1].weight)
+    model = ready(subject)
     metrics = subject.metrics()
     for start, end in ((0, 20), (20, 21), (21, 53)):
         subject.update(metrics, model, batch.slice(start, end))

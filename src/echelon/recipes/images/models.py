@@ -120,6 +120,9 @@ class Quick(nn.Sequential):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+        if init != "caffe":
+            # Confident wrong guesses at the start lead some seeds into a plateau that SGD takes epochs to leave.
+            nn.init.zeros_(layers[-1].weight)
 
 
 def _pooled_thrice(size: int) -> int:
