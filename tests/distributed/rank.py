@@ -56,14 +56,19 @@ def seed_of(rank: int) -> int:
     return 1000 + rank
 
 
+def seed_process(rank: int) -> None:
+    """Ranks begin with different random numbers, so what they have in common comes from the training."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed_of(rank))
+    np.random.seed(seed_of(rank))
+
+
 def main(order: Order) -> None:
     """Trains, and leaves outcome-<rank>.json; each step's rows are in rows-<rank>.jsonl when the step ends."""
     rank = order.world.rank
     for path in (1, 2):
         os.dup2(os.open(order.folder / f"output-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), path)
-    torch.set_num_threads(1)
-    torch.manual_seed(seed_of(rank))
-    np.random.seed(seed_of(rank))
+    seed_process(rank)
     Watched(order).install()
     store = dist.FileStore(str(order.folder / "store"), order.world.size) if order.world.size > 1 else None
     start = time.monotonic()
