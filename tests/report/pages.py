@@ -1,9 +1,12 @@
-"""What holds for every page: it is whole, and it asks for nothing outside."""
+"""What is looked at: tables as text, and pages, of which some things hold always."""
 
 from __future__ import annotations
 
+import io
 import re
 from html.parser import HTMLParser
+
+from rich.console import Console, RenderableType
 
 _EMPTY = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
@@ -45,3 +48,10 @@ def checked(page: str) -> str:
     assert not {"script", "link", "iframe", "object"} & set(elements.seen)
     assert len(elements.ids) == len(set(elements.ids)), "two elements have the same id"
     return page
+
+
+def text_of(table: RenderableType, width: int = 160) -> str:
+    """A table as it is printed."""
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None).print(table)
+    return file.getvalue()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
 import pytest
-from pages import checked
-from rich.console import Console, RenderableType
+from pages import checked, text_of
 from stories import Story, WriteRun
 
 from echelon.errors import EchelonError
@@ -19,12 +17,6 @@ from echelon.train.progress import Progress
 from echelon.train.results import RUNNING
 
 SEEDS = (0, 1, 2)
-
-
-def text_of(table: RenderableType, width: int = 140) -> str:
-    file = io.StringIO()
-    Console(file=file, width=width, color_system=None).print(table)
-    return file.getvalue()
 
 
 def _curve(*values: tuple[int, float]) -> Curve:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from pages import text_of
 from stories import Story, WriteRun
 
 from echelon.report.index import find_runs, runs
@@ -14,12 +12,6 @@ from echelon.report.recorded import read_run
 from echelon.report.tables import evaluation_table, final_table
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, RUNNING
-
-
-def text_of(table: Table, width: int = 160) -> str:
-    file = io.StringIO()
-    Console(file=file, width=width, color_system=None).print(table)
-    return file.getvalue()
 
 
 def _line(text: str, name: str) -> list[str]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from pages import checked
+from pages import checked, text_of
 from stories import Story, WriteRun
 
 from echelon.report.history import AXES
+from echelon.report.index import find_runs, runs
 from echelon.report.page import Sample, run_page
 from echelon.report.recorded import read_run
 from echelon.report.render import write_page
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, RUNNING
+from echelon.train.run import REPORT
 
 
 def page_of(url: str, *samples: Sample) -> str:
@@ -92,3 +96,18 @@ def test_samples_are_pictures_in_the_page(finished: WriteRun) -> None:
 def test_a_page_is_one_file(tmp_path: Path, target: str) -> None:
     write_page("<p>ü</p>", tmp_path / target)
     assert (tmp_path / target).read_text(encoding="utf-8") == "<p>ü</p>"
+
+
+def test_a_page_is_written_beside_a_run_in_an_object_store(s3: str) -> None:
+    """Also where the URL names its endpoint, as the one of a run does."""
+    endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    url = f"{s3}/report/one run?endpoint_override={endpoint.netloc}&scheme={endpoint.scheme}"
+    story = Story(url)
+    story.finish(story.attempt(0, 80))
+    write_page(run_page(read_run(url)), story.folder.storage.url_of(REPORT))
+    assert b"0.4" in story.folder.storage.read(REPORT)
+    (found,) = find_runs(url.replace("/one run", ""))
+    assert found.name == "one run"
+    assert found.results["steps"] == 80
+    text = text_of(runs(f"{s3}/report"))
+    assert any(line.split()[:3] == ["one", "run", "images"] for line in text.splitlines())

@@ -108,6 +108,8 @@ def test_values_that_are_no_numbers_are_left_out() -> None:
         (format.size(960e6), "960 MB"),
         (format.size(0.0), "0 B"),
         (format.percent(1, 3), "33.3 %"),
+        (format.place("s3://bucket/one%20run?scheme=http"), "s3://bucket/one run"),
+        (format.place("/runs/what?100%25"), "/runs/what?100%25"),
     ],
 )
 def test_values_are_written_for_people(text: str, expected: str) -> None:

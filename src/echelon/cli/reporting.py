@@ -5,6 +5,7 @@ from __future__ import annotations
 from echelon.api import Run
 from echelon.cli.console import OUT, say
 from echelon.data.manifest import open_dataset
+from echelon.data.storage import open_storage
 from echelon.errors import EchelonError
 from echelon.inference import Evaluation
 from echelon.recipes.recipe import Recipe
@@ -32,7 +33,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
 
 def write_report(run: Run, recipe: Recipe | None, to: str | None = None) -> str:
     """Writes the page of a run, by default as report.html in its folder; where it is."""
-    target = to or f"{run.url.rstrip('/')}/{REPORT}"
+    target = to or open_storage(run.url).url_of(REPORT)
     write_page(run_page(read_run(run.url), _samples(run, recipe)), target)
     return target
 

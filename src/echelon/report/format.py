@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, tzinfo
+from urllib.parse import unquote
 
 MISSING = "—"
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -86,3 +87,8 @@ def moment(iso: str | None, zone: tzinfo | None = None) -> str:
         return MISSING
     at = datetime.fromisoformat(iso).astimezone(zone)
     return at.strftime("%Y-%m-%d %H:%M") + (f" {at.tzname()}" if zone else "")
+
+
+def place(url: str) -> str:
+    """A path or URL without its query and its escapes."""
+    return unquote(url.partition("?")[0]) if "://" in url else url

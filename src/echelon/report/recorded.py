@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from echelon.report import format
 from echelon.report.history import History, build_history
 from echelon.train.results import FINISHED
 from echelon.train.run import RunFolder
@@ -29,7 +30,7 @@ class RecordedRun:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        return self.url.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
+        return format.place(self.url).rstrip("/").rsplit("/", 1)[-1]
 
     @property
     def state(self) -> str:

@@ -55,5 +55,7 @@ def write_page(page: str, target: str | Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    folder, _, file = str(target).rpartition("/")
-    open_storage(folder or ("/" if str(target).startswith("/") else ".")).write(file, page.encode())
+    # The query of a URL (an S3 endpoint, for example) belongs to the storage and not to the file.
+    address, mark, query = str(target).partition("?") if "://" in str(target) else (str(target), "", "")
+    folder, slash, file = address.rpartition("/")
+    open_storage((folder or slash or ".") + mark + query).write(file, page.encode())

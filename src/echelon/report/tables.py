@@ -54,7 +54,7 @@ def final_table(run: RecordedRun) -> Table:
 
 def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
     """One line a run, called by its path within the folder `root`."""
-    above = _plain(open_storage(root).url) if root else ""
+    above = format.place(open_storage(root).url) if root else ""
     table = new_table("runs")
     for name in ("run", "learner", "strategy"):
         table.add_column(name, overflow="fold")
@@ -65,7 +65,7 @@ def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
     for run in runs:
         main = headline(run)
         table.add_row(
-            Text(_plain(run.url).removeprefix(above).strip("/") or run.name, "bold"),
+            Text(format.place(run.url).removeprefix(above).strip("/") or run.name, "bold"),
             Text(learner_label(run.config)),
             Text(strategy_label(run.config)),
             format.number(run.config.get("workers")),
@@ -81,10 +81,6 @@ def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
 def new_table(title: str) -> Table:
     """An empty table in the style of all."""
     return Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD)
-
-
-def _plain(url: str) -> str:
-    return url.partition("?")[0]
 
 
 def _add(table: Table, figure: Figure) -> None:
