@@ -1,0 +1,114 @@
+"""Shuffled lane batches beside a bare sequential read of the same files, each on one reading thread.
+
+The bare read decodes one row group after another and copies it into tensors once: the limit of any loader that hands
+out tensors of its own. Claim: the loader reaches at least half of it. Each round of each side reads all row groups,
+from the system's page cache, and verifies the pages' checksums; the loader begins with an empty memory.
+
+Usage: python benchmarks/loading.py [--mb 800] [--rounds 5] [--compression zstd]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from echelon.data.cells import decode
+from echelon.data.loader import Loader, Position
+from echelon.data.manifest import Dataset
+from echelon.data.parts import open_part
+from echelon.data.schema import Column, Schema
+from echelon.data.write import write_dataset
+
+BATCH, LANES, CLAIM = 128, 64, 0.5
+CHUNK = 2000
+
+
+def features(rows: int) -> Iterator[dict]:
+    """Rows of 4 kB that do not compress."""
+    random = np.random.default_rng(0)
+    for first in range(0, rows, CHUNK):
+        count = min(CHUNK, rows - first)
+        yield {"x": random.standard_normal((count, 1024), dtype=np.float32), "label": np.arange(count)}
+
+
+def images(rows: int) -> Iterator[dict]:
+    """Rows of 3 kB like photographs: smooth, with noise."""
+    random = np.random.default_rng(0)
+    for first in range(0, rows, CHUNK):
+        count = min(CHUNK, rows - first)
+        smooth = random.integers(0, 240, (count, 3, 8, 8), dtype=np.uint8).repeat(4, axis=2).repeat(4, axis=3)
+        noise = random.integers(0, 16, smooth.shape, dtype=np.uint8)
+        yield {"x": smooth + noise, "label": np.arange(count)}
+
+
+def bare(dataset: Dataset) -> int:
+    """Rows read by decoding each row group and copying it into tensors."""
+    rows = 0
+    for file in dataset.manifest.files("train"):
+        with open_part(dataset, file) as part:
+            for group in range(len(file.row_groups)):
+                values = decode(dataset.schema, part.read([group], dataset.schema.names))
+                tensors = [torch.from_numpy(np.array(values[name])) for name in dataset.schema.names]
+                rows += len(tensors[0])
+    return rows
+
+
+def lane_batches(dataset: Dataset) -> int:
+    """Rows read in one epoch of shuffled batches."""
+    loader = Loader(
+        dataset, "train", batch_size=BATCH, lanes=LANES, seed=0, share=range(LANES), cache_mb=0, prefetch=16
+    )  # fmt: skip
+    return sum(len(batch) for _, batch in loader.batches(Position(0, 0), 1) if batch is not None)
+
+
+def rate(dataset: Dataset, read: Callable[[Dataset], int]) -> tuple[float, float]:
+    """MB of decoded values per second of the wall clock, and per second of CPU time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    rows = read(dataset)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert rows == dataset.rows("train")
+    megabytes = rows * sum(column.cell_bytes for column in dataset.schema.columns) / 1e6
+    return megabytes / wall, megabytes / cpu
+
+
+def compare(name: str, dataset: Dataset, rounds: int) -> float:
+    """Print the medians of both sides, taken in turn; the ratio by the clock."""
+    rates = np.asarray([[rate(dataset, bare), rate(dataset, lane_batches)] for _ in range(rounds)])
+    (limit, limit_cpu), (ours, ours_cpu) = np.median(rates, axis=0)
+    ratio, ratio_cpu = np.median(rates[:, 1] / rates[:, 0], axis=0)
+    print(f"{name:<8} bare read {limit:6,.0f} MB/s   lane batches {ours:6,.0f} MB/s   ratio {ratio:.2f}   "
+          f"(by CPU time {limit_cpu:,.0f} and {ours_cpu:,.0f} MB/s, ratio {ratio_cpu:.2f})")  # fmt: skip
+    return float(ratio)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    options.add_argument("--mb", type=int, default=800, help="size of each dataset")
+    options.add_argument("--rounds", type=int, default=5, help="times that each side is measured")
+    options.add_argument("--compression", default="zstd", help="codec of the files, or none")
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    kinds = {
+        "float32": (features, Column("x", "float32", (1024,))),
+        "uint8": (images, Column("x", "uint8", (3, 32, 32))),
+    }
+    ratios = []
+    for name, (rows_of, column) in kinds.items():
+        rows = given.mb * 10**6 // column.cell_bytes
+        with tempfile.TemporaryDirectory() as folder:
+            schema = Schema((column, Column("label", "int64")))
+            url = str(Path(folder) / "dataset")
+            splits = {"train": rows_of(rows)}
+            dataset = write_dataset(url, schema, splits, shuffle_seed=None, compression=given.compression)
+            ratios.append(compare(name, dataset, given.rounds))
+    print(f"claim: at least {CLAIM} of the bare read: {'holds' if min(ratios) >= CLAIM else 'DOES NOT HOLD'}")
+
+
+if __name__ == "__main__":
+    main()
