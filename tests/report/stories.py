@@ -29,8 +29,17 @@ MODEL_BYTES = 1.2e6
 class Story:
     """Writes the folder of one run, attempt by attempt."""
 
-    def __init__(self, url: str, *, seed: int = 0, epochs: int = 5, every: int = 1, workers: int = 2) -> None:
-        self.folder = RunFolder(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        seed: int = 0,
+        epochs: int = 5,
+        every: int = 1,
+        workers: int = 2,
+        metrics: tuple[str, ...] = ("accuracy", "loss"),
+    ) -> None:
+        self.folder, self.metrics = RunFolder(url), metrics
         self.strategy = AllReduce() if every == 1 else Averaging(every)
         self.config = RunConfig(epochs=epochs, batch_size=BATCH, seed=seed).resolved(workers)
         self.steps, self.every, self.workers, self.seed = epochs * STEPS_PER_EPOCH, every, workers, seed
@@ -81,7 +90,7 @@ class Story:
             reading=0.002 * step,
             computing=0.09 * step,
             synchronising=wait * step,
-            metrics={"accuracy": self.accuracy(step), "loss": self.loss(step) + 0.1},
+            metrics={name: self.loss(step) + 0.1 if name == "loss" else self.accuracy(step) for name in self.metrics},
             baseline=BASELINE,
             stopping=Stopping(reason=f"did {self.config.epochs} epochs" if step == self.steps else ""),
         )

@@ -20,6 +20,7 @@ from echelon.report.index import find_runs, runs
 from echelon.report.page import Sample, run_page
 from echelon.report.recorded import read_run
 from echelon.report.render import write_page
+from echelon.report.summary import figures
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, RUNNING
 from echelon.train.run import REPORT
@@ -58,6 +59,13 @@ def test_a_failed_run_shows_its_cause(tmp_path: Path) -> None:
     assert "the loss is nan after step 58" in page
     assert "Nothing was evaluated" in page
     assert re.search(r"<dt>steps</dt><dd>50 of 400", page), "the events know more than the checkpoint: there is none"
+
+
+def test_the_metrics_are_in_the_order_of_the_learner(tmp_path: Path) -> None:
+    """The first of them is what the run is judged by, and results.json is sorted."""
+    story = Story(f"{tmp_path}/ordered", metrics=("recall", "accuracy", "loss"))
+    story.finish(story.attempt(0, story.steps))
+    assert [figure.metric for figure in figures(read_run(story.folder.url))] == ["recall", "accuracy", "loss"]
 
 
 def test_a_running_run_shows_its_newest_figures(tmp_path: Path) -> None:

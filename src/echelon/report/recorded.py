@@ -67,11 +67,15 @@ def glance_at_run(url: str) -> RecordedRun:
 
 
 def _newest(results: Json, history: History) -> Json:
-    """Until a run is finished its results are those of its newest checkpoint, and the events know more."""
-    if results.get("state") == FINISHED or not history.attempts:
-        return results
+    """Until a run is finished its results are those of its newest checkpoint, and the events know more.
+
+    They know the learner's order of the metrics, too: results.json is sorted by name.
+    """
     newest = history.metrics.get(history.split, {})
     metrics = {name: curve.last for name, curve in newest.items()}
+    if results.get("state") == FINISHED or not history.attempts:
+        told = results.get("metrics") or {}
+        return {**results, "metrics": {name: told[name] for name in [*metrics, *told] if name in told}}
     return {
         **results,
         "steps": history.steps,
