@@ -80,6 +80,7 @@ def test_the_users_exception_ends_the_run_at_once(spark: SparkSession, tmp_path:
     assert RunFolder(work.run).newest_attempt() == 1
 
 
+@pytest.mark.slow
 def test_three_deaths_without_a_checkpoint_are_enough(spark: SparkSession, tmp_path: Path) -> None:
     class Doomed(Mortal):
         def _dies(self) -> bool:

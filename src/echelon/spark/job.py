@@ -7,6 +7,7 @@ happen again: it is reported instead of raised, so that Spark sees no failure, a
 from __future__ import annotations
 
 import json
+import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -181,12 +182,19 @@ def over_items(
     task: Callable[[Iterator[int]], Iterator[pa.RecordBatch]],
     schema: str,
 ) -> DataFrame:
-    """The batches that `task` makes of the numbers of its items; they are contiguous."""
+    """The batches that `task` makes of the numbers of its items; they are contiguous.
+
+    Raises:
+        EchelonError: the task cannot be pickled.
+    """
 
     def numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return task(index for batch in batches for index in batch.column(0).to_pylist())
 
-    return session.range(0, items, 1, min(partitions or items, items)).mapInArrow(numbered, schema)
+    try:
+        return session.range(0, items, 1, min(partitions or items, items)).mapInArrow(numbered, schema)
+    except (TypeError, AttributeError, PickleError) as error:
+        raise EchelonError(f"the function cannot be sent to the tasks: {error}") from error
 
 
 def collect(
@@ -196,7 +204,11 @@ def collect(
     description: str,
     on_progress: OnProgress | None = None,
 ) -> list[Row]:
-    """The rows of a plan whose tasks report their errors; see `run_tasks` for what is raised."""
+    """The rows of a plan whose tasks report their errors.
+
+    Raises:
+        EchelonError: as in `run_tasks`. PySparkException: the query itself is wrong.
+    """
     job = BackgroundJob(session, plan, f"echelon-{uuid.uuid4().hex}", description)
     told = None
     try:
@@ -208,13 +220,14 @@ def collect(
     if (failure := reports.failure()) is not None:
         raise to_error(failure, unit="item") from None
     if job.error is not None:
-        if not _of_spark(job.error):
-            raise job.error
-        raise from_spark(job.error) from None
+        raise (from_spark(job.error) if _of_tasks(job.error) else job.error) from None
     return job.rows
 
 
-def _of_spark(error: BaseException) -> bool:
-    from pyspark.errors import PySparkException
+def _of_tasks(error: BaseException) -> bool:
+    """Whether tasks failed, and not the user's own query, of which Spark says best itself what is wrong."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PythonException
 
-    return isinstance(error, PySparkException) or type(error).__module__.startswith("py4j.")
+    failed = re.search("Job aborted due to stage failure|cancelled|shut down", str(error))
+    return isinstance(error, PythonException) or (isinstance(error, Py4JJavaError) and failed is not None)
