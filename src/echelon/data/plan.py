@@ -35,12 +35,12 @@ def steps_in_epoch(rows: int, batch_size: int) -> int:
 
 
 def block_rows_of(group_rows: Sequence[int]) -> int:
-    """W for a split with these row groups: half of one, so that a block lies in one or two of them.
+    """W for a split with these row groups: a quarter of one, so that most blocks lie in one of them.
 
     A block of narrow rows is cut short: the permutation of more rows costs more than it mixes.
     """
     filled = sum(rows > 0 for rows in group_rows)
-    return max(1, min(_MOST_BLOCK_ROWS, -(-sum(group_rows) // max(2 * filled, 1))))
+    return max(1, min(_MOST_BLOCK_ROWS, -(-sum(group_rows) // max(4 * filled, 1))))
 
 
 def deal(lanes: int, weights: Sequence[float]) -> tuple[range, ...]:
@@ -164,15 +164,6 @@ class EpochPlan:
         """Rows that a lane has given after `step` steps."""
         return (self.rows_before(step) + lane) // self.lanes
 
-    def _block_bounds(self, lane: int, block: int) -> tuple[int, int]:
-        """First and past-the-end lane position of a block.
-
-        Blocks of lane l are shifted by lW/L, so that the lanes change blocks one after another and reading is
-        spread evenly over the steps instead of coming in a burst.
-        """
-        start = block * self.block_rows - self._shift(lane)
-        return max(start, 0), min(start + self.block_rows, self.lane_rows(lane))
-
     def _shift(self, lane: int) -> int:
         return lane * self.block_rows // self.lanes
 
@@ -214,15 +205,22 @@ class EpochPlan:
 
     def _lane_order(self, lane: int, first: int, last: int) -> Rows:
         """Positions in the concatenated order of a lane's rows [first, last), in the order in which they are given."""
+        width, shift, begin = self.block_rows, self._shift(lane), self._lane_starts[lane]
         pieces = []
-        shift, begin = self._shift(lane), int(self._lane_starts[lane])
-        for block in range((first + shift) // self.block_rows, (last - 1 + shift) // self.block_rows + 1):
-            start, end = self._block_bounds(lane, block)
-            order = self._block_order(lane, block, end - start)
-            pieces.append(begin + start + order[max(first - start, 0) : last - start])
+        for block in range((first + shift) // width, (last - 1 + shift) // width + 1):
+            start = max(block * width - shift, 0)
+            order = self._block_order(lane, block)
+            pieces.append(order[max(first - start, 0) : last - start] + (begin + start))
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def _block_order(self, lane: int, block: int, size: int) -> Rows:
+    def _block_order(self, lane: int, block: int) -> Rows:
+        """The rows of a block, counted from its first, in the order in which they are given.
+
+        Blocks of lane l are shifted by lW/L, so that the lanes change blocks one after another and reading is spread
+        evenly over the steps instead of coming in a burst.
+        """
+        start = block * self.block_rows - self._shift(lane)
+        size = min(start + self.block_rows, self.lane_rows(lane)) - max(start, 0)
         if not self.shuffle:
             return np.arange(size, dtype=np.int64)
         return _block_permutation(size, self.seed, self.epoch, lane, block)
