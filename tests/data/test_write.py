@@ -301,7 +301,7 @@ def test_a_dataset_on_s3_is_the_same_as_on_disk(s3: str, tmp_path: Path) -> None
 
 
 def test_the_shuffle_stays_within_its_memory() -> None:
-    """250 MB through 32 MB; what comes on top is a row group, a part's metadata and the allocators' slack."""
+    """160 MB through 16 MB; what comes on top is a row group, a part's metadata and the allocators' slack."""
     program = """
 import resource, tempfile
 import numpy as np
@@ -309,7 +309,7 @@ from echelon.data.schema import Column, Schema
 from echelon.data.write import write_dataset
 
 def rows():
-    for number in range(250):
+    for number in range(160):
         yield {"x": np.full((512, 2048), number % 256, dtype=np.uint8)}
 
 def peak():
@@ -317,13 +317,13 @@ def peak():
 
 schema = Schema((Column("x", "uint8", (2048,)),))
 with tempfile.TemporaryDirectory() as folder:
-    write_dataset(folder + "/small", schema, {"train": [{"x": np.zeros((512, 2048), np.uint8)}]}, memory_mb=32)
+    write_dataset(folder + "/small", schema, {"train": [{"x": np.zeros((512, 2048), np.uint8)}]}, memory_mb=16)
     before = peak()
-    assert write_dataset(folder + "/large", schema, {"train": rows()}, memory_mb=32).rows("train") == 250 * 512
+    assert write_dataset(folder + "/large", schema, {"train": rows()}, memory_mb=16).rows("train") == 160 * 512
     print(peak() - before)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
-    assert int(done.stdout) < 120
+    assert int(done.stdout) < 80
 
 
 def test_tensors_are_written_as_arrays_are(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -141,25 +142,26 @@ class _Bucket:
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder or tempfile.gettempdir()
+        self._file: IO[bytes] | None = None
         self._writer: pyarrow.ipc.RecordBatchStreamWriter | None = None
-        with self._named():
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by __exit__)
 
     def append(self, table: pa.Table) -> None:
         if not len(table):
             return
         with self._named():
-            if self._writer is None:
+            if self._file is None or self._writer is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by __exit__)
                 self._writer = pyarrow.ipc.new_stream(pa.PythonFile(self._file, mode="w"), table.schema)
             self._writer.write_table(table)
 
     def drain(self) -> Iterator[pa.RecordBatch]:
         """The rows in the order in which they came."""
-        if self._writer is not None:
-            with self._named():
-                self._writer.close()
-                self._file.seek(0)
-            yield from pyarrow.ipc.open_stream(pa.PythonFile(self._file, mode="r"))
+        if self._file is None or self._writer is None:
+            return
+        with self._named():
+            self._writer.close()
+            self._file.seek(0)
+        yield from pyarrow.ipc.open_stream(pa.PythonFile(self._file, mode="r"))
         self._file.close()
 
     def __enter__(self) -> _Bucket:
@@ -169,7 +171,8 @@ class _Bucket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
     @contextmanager
     def _named(self) -> Iterator[None]:
