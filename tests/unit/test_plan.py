@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echelon.data.plan import EpochPlan, deal, default_lanes, steps_in_epoch
+from echelon.data.plan import PLAN_VERSION, EpochPlan, block_rows_of, deal, default_lanes, steps_in_epoch
 
 
 @st.composite
@@ -124,3 +124,66 @@ def test_shares_five_to_two_to_one() -> None:
 def test_a_bad_weight_is_named(weight: float) -> None:
     with pytest.raises(ValueError, match="positive numbers"):
         deal(8, [1, weight])
+
+
+@given(plans(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_held_groups_are_those_of_the_blocks_that_the_lanes_read(plan: EpochPlan, data: st.DataObject) -> None:
+    if not plan.rows:
+        return
+    step = data.draw(st.integers(0, plan.steps))
+    share = data.draw(st.lists(st.integers(0, plan.lanes - 1), min_size=1, unique=True).map(sorted))
+    held = plan.held_groups(share, step).tolist()
+    assert sorted(held) == sorted({group for lane in share for group in plan.block_groups(lane, step)})
+    for lane in share:
+        rows = plan.read([lane], 0, plan.steps).rows
+        if len(rows):
+            now = min(plan.given(lane, step), len(rows) - 1)
+            shift = lane * plan.block_rows // plan.lanes
+            block = (np.arange(len(rows)) + shift) // plan.block_rows
+            assert set(plan.block_groups(lane, step)) == set(groups_of(plan, rows[block == block[now]]))
+
+
+@given(plans())
+@settings(max_examples=100, deadline=None)
+def test_shared_groups_are_those_of_two_neighbouring_lanes(plan: EpochPlan) -> None:
+    lanes = [set(groups_of(plan, plan.read([lane], 0, plan.steps).rows)) for lane in range(plan.lanes)]
+    shared = set(plan.shared_groups(range(plan.lanes)).tolist())
+    for lane, groups in enumerate(lanes):
+        for other in lanes[lane + 1 :]:
+            assert groups & other <= shared
+    assert all(sum(group in groups for groups in lanes) > 1 for group in shared)
+    assert not plan.shared_groups([0]).size
+
+
+def groups_of(plan: EpochPlan, rows: np.ndarray) -> list[int]:
+    return (np.searchsorted(np.cumsum(plan.group_rows), rows, side="right")).tolist()
+
+
+@given(plans(), st.data())
+@settings(max_examples=50, deadline=None)
+def test_every_lane_gives_what_the_formula_says(plan: EpochPlan, data: st.DataObject) -> None:
+    lane, step = data.draw(st.integers(0, plan.lanes - 1)), data.draw(st.integers(0, plan.steps))
+    assert len(plan.read([lane], 0, step).rows) == plan.given(lane, step)
+    assert len(plan.read([lane], 0, plan.steps).rows) == plan.lane_rows(lane)
+
+
+def test_block_changes_are_spread_over_the_steps() -> None:
+    """Otherwise all lanes would read their next row groups in the same step."""
+    plan = EpochPlan((1000,) * 64, 64, 64, 250, 0, 0)
+    blocks = np.asarray([[plan.given(lane, k) + lane * 250 // 64 for lane in range(64)] for k in range(500)]) // 250
+    assert np.diff(blocks, axis=0).sum(axis=1).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "rows"), [((1000, 1000, 1000), 250), ((1000, 0, 3), 126), ((1,), 1), ((), 1), ((10**6,) * 3, 8192)]
+)
+def test_a_block_is_a_quarter_of_a_row_group(groups: tuple[int, ...], rows: int) -> None:
+    assert block_rows_of(groups) == rows
+
+
+def test_the_order_is_written_in_stone() -> None:
+    """Runs resume under later versions, so the same seed must mean the same rows for ever, or PLAN_VERSION changes."""
+    plan = EpochPlan((7, 5, 9), 6, 3, block_rows=4, seed=11, epoch=2)
+    assert PLAN_VERSION == 1
+    assert plan.read(range(3), 0, 2).rows.tolist() == [10, 8, 16, 15, 0, 1, 9, 7, 14, 18, 4, 2]
