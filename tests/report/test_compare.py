@@ -69,6 +69,13 @@ def test_the_cost_of_a_target_is_that_of_the_first_evaluation_that_reached_it(si
     assert averaging.mean < allreduce.mean / 8
 
 
+def test_the_table_fits_a_terminal_of_80_columns(six: list[str]) -> None:
+    text = text_of(compare_table(compare_runs(six, target=0.6)), width=80)
+    assert "second" in text, "the last column is there"
+    assert "0.6739" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_a_target_that_was_not_reached_is_said(six: list[str]) -> None:
     text = text_of(compare_table(compare_runs(six, target=0.95)))
     assert text.count("not reached") == 6

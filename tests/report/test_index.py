@@ -29,12 +29,18 @@ def test_every_run_below_a_folder_is_listed(tmp_path: Path, finished: WriteRun) 
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(content)
     text = text_of(runs(str(tmp_path)))
-    assert _line(text, "deep/quick")[1:6] == ["images", "Averaging(sync_every=10)", "2", "finished", "400"]
-    assert "accuracy 0.6" in " ".join(_line(text, "deep/quick"))
-    assert _line(text, "running")[4:6] == ["running", "150"], "as its events tell"
-    assert _line(text, "failed")[4] == "failed"
+    assert _line(text, "deep/quick")[1:4] == ["finished", "400", "accuracy"]
+    assert _line(text, "deep/quick")[5:12] == ["42.4", "s", "images", "Averaging", "10", "×", "2"]
+    assert _line(text, "running")[1:3] == ["running", "150"], "as its events tell"
+    assert _line(text, "failed")[1] == "failed"
     assert "not started" in " ".join(_line(text, "asked"))
     assert len(find_runs(str(tmp_path))) == 4
+
+
+def test_the_list_fits_a_terminal_of_80_columns(tmp_path: Path, finished: WriteRun) -> None:
+    finished(every=10)
+    text = text_of(runs(str(tmp_path)), width=80)
+    assert {"quick", "finished", "400", "Averaging", "begun"} <= set(text.split())
 
 
 def test_the_newest_run_comes_first(tmp_path: Path) -> None:

@@ -118,4 +118,4 @@ def test_a_page_is_written_beside_a_run_in_an_object_store(s3: str) -> None:
     assert found.name == "one run"
     assert found.results["steps"] == 80
     text = text_of(runs(f"{s3}/report"))
-    assert any(line.split()[:3] == ["one", "run", "images"] for line in text.splitlines())
+    assert any(line.split()[:3] == ["one", "run", "finished"] for line in text.splitlines())

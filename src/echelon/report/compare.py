@@ -109,7 +109,7 @@ def _ends(comparison: Comparison) -> Table:
     for group in comparison.groups:
         spreads = [(group.spread(end_of(name)), show) for name, show in ENDS.items()]
         cells = [_cell(*spread) for spread in [(group.final(comparison.metric), format.metric), *spreads]]
-        table.add_row(Text(group.label, "bold"), str(len(group.runs)), *cells)
+        table.add_row(_label(group), str(len(group.runs)), *cells)
     if any(len(group.runs) > 1 for group in comparison.groups):
         table.caption = "mean over the runs of a group; below it the least and the greatest"
     return table
@@ -122,17 +122,23 @@ def _costs(comparison: Comparison) -> Table:
         for name, show in COSTS.items():
             spread = cost_of(comparison, group, name)
             cells.append(Text("not reached", "red") if spread is None else _cell(spread, show))
-        table.add_row(Text(group.label, "bold"), *cells, Text(remark(comparison, group), "yellow"))
+        table.add_row(_label(group), *cells, Text(remark(comparison, group), "yellow"))
     return table
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = new_table(title)
+    table.collapse_padding, table.pad_edge = True, False
     table.add_column("", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")
     table.caption_justify = "left"
     return table
+
+
+def _label(group: Group) -> Text:
+    """In two lines, as the figures beside it: a strategy with its fields would else be broken anywhere."""
+    return Text(group.label.replace("(", "\n(", 1), "bold")
 
 
 def _cell(spread: Spread, show: Show) -> Text:

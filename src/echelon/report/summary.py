@@ -94,9 +94,20 @@ def learner_label(config: Json) -> str:
 
 def strategy_label(config: Json) -> str:
     """The strategy as it is written in code, for example Averaging(sync_every=10), without what is off."""
+    name, fields = _strategy(config)
+    return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})" if fields else name
+
+
+def short_strategy_label(config: Json) -> str:
+    """The same in fewer letters, for example Averaging 10."""
+    name, fields = _strategy(config)
+    return " ".join([name, *map(str, fields.values())])
+
+
+def _strategy(config: Json) -> tuple[str, dict[str, object]]:
     strategy = config.get("strategy", {})
-    fields = ", ".join(f"{k}={v}" for k, v in strategy.get("fields", {}).items() if v is not None and v is not False)
-    return f"{type_name(strategy) or '?'}({fields})" if fields else type_name(strategy) or "?"
+    fields = {k: v for k, v in strategy.get("fields", {}).items() if v is not None and v is not False}
+    return type_name(strategy) or "?", fields
 
 
 def type_name(described: Json) -> str:

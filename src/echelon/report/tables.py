@@ -17,6 +17,7 @@ from echelon.report.summary import (
     figures,
     headline,
     learner_label,
+    short_strategy_label,
     strategy_label,
     workers_label,
 )  # fmt: skip
@@ -56,23 +57,23 @@ def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
     """One line a run, called by its path within the folder `root`."""
     above = format.place(open_storage(root).url) if root else ""
     table = new_table("runs")
-    for name in ("run", "learner", "strategy"):
-        table.add_column(name, overflow="fold")
-    table.add_column("workers", justify="right")
-    table.add_column("state")
-    for name in ("steps", "metric", "time", "begun"):
-        table.add_column(name, justify="right")
+    table.collapse_padding, table.pad_edge = True, False
+    table.add_column("run", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("steps", "metric", "time"):
+        table.add_column(name, justify="right", no_wrap=name != "metric")
+    for name in ("learner", "strategy × workers", "begun"):
+        table.add_column(name)
     for run in runs:
         main = headline(run)
         table.add_row(
             Text(format.place(run.url).removeprefix(above).strip("/") or run.name, "bold"),
-            Text(learner_label(run.config)),
-            Text(strategy_label(run.config)),
-            format.number(run.config.get("workers")),
             Text(run.state, STYLE_OF_STATE.get(run.state, "dim")),
             format.number(run.results.get("steps")),
             Text(f"{main.metric} {format.metric(main.value)}" if main else format.MISSING),
             format.seconds(run.results.get("seconds")),
+            Text(learner_label(run.config)),
+            Text(f"{short_strategy_label(run.config)} × {format.number(run.config.get('workers'))}"),
             format.moment(run.config.get("created")),
         )
     return table
