@@ -45,7 +45,7 @@ class ImagesLearner(Learner):
     depth: int = 1
     init: str = "he"
     optimizer_name: str = "sgd"
-    lr: float = 0.05
+    lr: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 5e-4
     bias_lr: float = 1.0
@@ -54,7 +54,7 @@ class ImagesLearner(Learner):
     label_smoothing: float = 0.0
     scale: float = 1 / 64
     crop: int = 0
-    pad: int = 4
+    pad: int = 2
     mirror: bool = True
 
     def __post_init__(self) -> None:

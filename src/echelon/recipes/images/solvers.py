@@ -24,7 +24,7 @@ class Solver:
     model: str
     about: str
     optimizer: str = "sgd"
-    lr: float = 0.05
+    lr: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 5e-4
     bias_lr: float = 1.0
@@ -33,10 +33,10 @@ class Solver:
     label_smoothing: float = 0.0
     scale: float = 1 / 64
     init: str = "he"
-    pad: int = 4
+    pad: int = 2
     mirror: bool = True
-    epochs: int = 30
-    batch_size: int | None = 100
+    epochs: int = 20
+    batch_size: int | None = 64
     batch_size_per_worker: int | None = None
     sync_every: int = 10
 
