@@ -165,10 +165,11 @@ class _PredictSpan:
 
 
 def _work(folder: RunFolder, dataset: Dataset, learner: Learner | None, batch_size: int | None) -> Work:
-    config = folder.config
+    config, learner = folder.config, learner or folder.learner
+    learner.check(dataset)
     if batch_size is not None:
         config = replace(config, eval_batch_size=batch_size)
-    return Work(folder.url, dataset, learner or folder.learner, newest_of(folder), config)
+    return Work(folder.url, dataset, learner, newest_of(folder), config)
 
 
 def _spans(dataset: Dataset, splits: list[str], parts: int) -> list[Span]:

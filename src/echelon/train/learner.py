@@ -41,6 +41,12 @@ class Learner(ABC):
         Called once, before the first step; a loaded model has it already.
         """
 
+    def check(self, dataset: Dataset) -> None:  # noqa: B027
+        """Raises a DataError if a dataset is not what this learner was trained for, such as one of other classes.
+
+        Called before a run evaluates or predicts.
+        """
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The sum of the losses over the batch and its weight: the number of rows, or of tokens for sequences."""

@@ -16,7 +16,7 @@ from echelon.recipes.images.learner import WINDOW, ImagesLearner
 from echelon.recipes.images.made import made_images
 from echelon.recipes.images.options import ImagesOptions
 from echelon.recipes.images.samples import samples, thumbnail
-from echelon.recipes.images.settings import check_fits, learner_for, rescaled
+from echelon.recipes.images.settings import learner_for, rescaled
 from echelon.train.config import RunConfig
 from echelon.train.learner import describe, rebuild
 
@@ -179,17 +179,17 @@ def test_the_schedule_covers_the_steps_of_the_run(dataset):
 def test_a_learner_knows_the_classes_and_the_size_of_the_dataset(dataset):
     subject = learner_for(dataset, ImagesOptions(), RunConfig().resolved(1))
     assert (subject.classes, subject.size) == (CLASSES, list(SIZE))
-    check_fits(subject, dataset)
+    subject.check(dataset)
 
 
 def test_labels_that_mean_something_else_are_refused(dataset, tmp_path):
     """Trap: evaluating on a dataset whose labels mean other classes gives a number and no error."""
     other = small_dataset(tmp_path / "classes", {"test": 14}, classes=[*CLASSES[:-1], "yak"])
     with pytest.raises(DataError, match=r"mean ant.*yak; the model was trained on ant.*gnu"):
-        check_fits(learner(), other)
+        learner().check(other)
     larger = small_dataset(tmp_path / "size", {"test": 14}, size=(20, 30))
     with pytest.raises(DataError, match="are 30x20, the model was trained on 10x12"):
-        check_fits(learner(), larger)
+        learner().check(larger)
     with pytest.raises(DataError, match="no rows to train on"):
         learner_for(larger, ImagesOptions(), RunConfig().resolved(1))
 

@@ -19,7 +19,6 @@ from echelon.recipes.images.made import (
 )
 from echelon.recipes.images.options import PrepareOptions
 from echelon.recipes.images.prepare import prepare
-from echelon.recipes.images.settings import check_fits
 
 SMALL = PrepareOptions(size="8x6")
 
@@ -113,7 +112,7 @@ def test_raw_files_are_labelled_as_the_model_learned_and_all_of_them_are_tested(
     dataset = RECIPE.prepare(
         spark, str(tmp_path / "raw"), str(tmp_path / "dataset"), PrepareOptions(), fitting=learner, overwrite=False
     )
-    check_fits(learner, dataset)
+    learner.check(dataset)
     assert dataset.splits == ("test",)
     rows = content(dataset, "test")
     assert len(rows) == 40

@@ -197,7 +197,7 @@ def test_cifar_refuses_other_classes(tmp_path):
 
 
 def test_an_unknown_source_says_what_is_there_and_what_is_supported(tmp_path):
-    with pytest.raises(DataError, match=r"(?s)there are no files.*class folders"):
+    with pytest.raises(DataError, match=r"(?s)there are no files.*a folder of images for each class"):
         find_source(str(tmp_path / "nowhere"), SIZE, Division(0, 0))
     (tmp_path / "a.csv").write_text("1,2")
     (tmp_path / "b.csv").write_text("3,4")

@@ -13,6 +13,7 @@ from echelon.data.batch import Batch
 from echelon.data.keyed import Draw
 from echelon.data.manifest import Dataset
 from echelon.errors import DataError, EchelonError
+from echelon.recipes.images.labelled import IMAGE, LABEL, MEAN, check_fits
 from echelon.recipes.images.models import Classifier, Quick, ResNet, seen_size
 from echelon.recipes.images.rows import TRAIN
 from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, rate
@@ -21,7 +22,6 @@ from echelon.train.learner import Learner
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-MEAN = "mean"
 WINDOW = "window"
 _TOP, _LEFT, _MIRROR = 1, 2, 3
 
@@ -35,7 +35,7 @@ class ImagesLearner(Learner):
     The other fields are explained at `ImagesOptions`.
     """
 
-    columns: ClassVar[tuple[str, ...] | None] = ("image", "label")
+    columns: ClassVar[tuple[str, ...] | None] = (IMAGE, LABEL)
 
     classes: list[str]
     size: list[int]
@@ -79,6 +79,10 @@ class ImagesLearner(Learner):
             )
         model.mean.copy_(mean)
 
+    def check(self, dataset: Dataset) -> None:
+        """Its labels must mean the same classes, and its images have the same size."""
+        check_fits(dataset, self.classes, self.size)
+
     def _net(self) -> nn.Module:
         seen = seen_size(tuple(self.size), self.crop)
         if self.model_name == "quick":
@@ -98,12 +102,12 @@ class ImagesLearner(Learner):
             draw.integers(0, room[1], salt=_LEFT),
             draw.integers(0, 2 if self.mirror else 1, salt=_MIRROR),
         ]
-        return batch.replace(**{WINDOW: torch.stack(windows, dim=1).to(batch["image"].device)})
+        return batch.replace(**{WINDOW: torch.stack(windows, dim=1).to(batch[IMAGE].device)})
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float]:
-        logits = model(batch["image"], batch[WINDOW] if WINDOW in batch.columns else None)
+        logits = model(batch[IMAGE], batch[WINDOW] if WINDOW in batch.columns else None)
         smoothing = self.label_smoothing if model.training else 0.0
-        total = F.cross_entropy(logits.float(), batch["label"], reduction="sum", label_smoothing=smoothing)
+        total = F.cross_entropy(logits.float(), batch[LABEL], reduction="sum", label_smoothing=smoothing)
         return total, float(len(batch))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -129,7 +133,7 @@ class ImagesLearner(Learner):
         return metrics | {"loss": MeanMetric()}
 
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
-        logits, labels = model(batch["image"]).float(), batch["label"]
+        logits, labels = model(batch[IMAGE]).float(), batch[LABEL]
         for name, metric in metrics.items():
             if name == "loss":
                 metric.update(F.cross_entropy(logits, labels, reduction="none"))
@@ -152,7 +156,7 @@ class ImagesLearner(Learner):
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
         """The name of the most probable class and its probability, float32 [n]."""
-        probability, label = model(batch["image"]).float().softmax(1).max(1)
+        probability, label = model(batch[IMAGE]).float().softmax(1).max(1)
         return {"label": [self.classes[i] for i in label.tolist()], "probability": probability}
 
 

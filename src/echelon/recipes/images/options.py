@@ -38,12 +38,15 @@ class PrepareOptions:
 
 @dataclass(frozen=True)
 class ImagesOptions:
-    """What is trained, and how. None stands for the value of the solver."""
+    """What is trained, and how.
+
+    None stands for the value of the solver.
+    """
 
     model: str | None = option(None, "quick (cifar10_quick of Caffe) or resnet (small, with GroupNorm)")
     width: int = option(32, "resnet: channels of the first stage; a power of two, or a multiple of 8")
     depth: int = option(1, "resnet: blocks in each of the three stages")
-    solver: str | None = option(None, "named settings: quick, quick-caffe (the original's) or resnet")
+    solver: str | None = option(None, "settings: quick, quick-caffe (the original's) or resnet (default: by model)")
     optimizer: str | None = option(None, "sgd or adamw")
     lr: float | None = option(None, "learning rate at the peak of the schedule")
     momentum: float | None = option(None, "momentum of sgd")
@@ -53,7 +56,7 @@ class ImagesOptions:
     label_smoothing: float | None = option(None, "part of each target that is spread over all classes")
     crop: int = option(0, "side of the square that the network sees: random in training, the centre in evaluation")
     pad: int | None = option(None, "pixels by which a crop in training may leave the image")
-    mirror: bool | None = option(None, "mirror every other image in training")
+    mirror: bool | None = option(None, "mirror half of the images in training")
 
     def __post_init__(self) -> None:
         for name in ("width", "depth"):

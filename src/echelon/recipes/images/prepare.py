@@ -11,10 +11,10 @@ import numpy as np
 
 from echelon.data.cells import Decoded
 from echelon.data.manifest import Dataset
-from echelon.data.schema import Column, Schema
 from echelon.data.storage import Storage
 from echelon.errors import DataError, EchelonError
-from echelon.recipes.images.learner import MEAN, ImagesLearner
+from echelon.recipes.images.labelled import IMAGE, KEY, LABEL, MEAN, schema_of
+from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.options import PrepareOptions
 from echelon.recipes.images.rows import TRAIN, Division, Item, Problem, Rows, Source
 from echelon.recipes.images.sources import find_source
@@ -77,11 +77,6 @@ def prepare(
     return dataset
 
 
-def schema_of(size: tuple[int, int]) -> Schema:
-    """The columns of a dataset of labelled images of one height and width."""
-    return Schema((Column("image", "uint8", (3, *size)), Column("label", "int64"), Column("key", "string")))
-
-
 @dataclass(frozen=True)
 class _Read:
     """The rows of an item, in a task."""
@@ -97,7 +92,7 @@ class _Read:
             raise EchelonError(str(error)) from None
 
     def _columns(self, item: Item, rows: Rows) -> Iterator[spark.Found]:
-        yield spark.Rows({"image": rows.images, "label": rows.labels, "key": rows.keys}, item.split)
+        yield spark.Rows({IMAGE: rows.images, LABEL: rows.labels, KEY: rows.keys}, item.split)
         yield Counter({CONVERTED: rows.converted})
 
 
@@ -108,10 +103,10 @@ class _Sums:
     classes: int
 
     def __call__(self, split: str, rows: Mapping[str, Decoded]) -> Mapping[str, np.ndarray]:
-        counts = {"counts": np.bincount(np.asarray(rows["label"]), minlength=self.classes)}
+        counts = {"counts": np.bincount(np.asarray(rows[LABEL]), minlength=self.classes)}
         if split != TRAIN:
             return counts
-        return {**counts, "pixels": np.asarray(rows["image"]).sum(axis=0, dtype=np.int64)}
+        return {**counts, "pixels": np.asarray(rows[IMAGE]).sum(axis=0, dtype=np.int64)}
 
 
 @dataclass(frozen=True)

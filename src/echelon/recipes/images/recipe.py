@@ -14,7 +14,7 @@ from echelon.recipes.images.made import write_digits
 from echelon.recipes.images.options import ImagesOptions, PrepareOptions
 from echelon.recipes.images.prepare import prepare
 from echelon.recipes.images.samples import samples
-from echelon.recipes.images.settings import check_fits, defaults_of, learner_for, rescaled
+from echelon.recipes.images.settings import defaults_of, learner_for, rescaled
 from echelon.recipes.images.sources import SUPPORTED
 from echelon.recipes.recipe import Recipe
 from echelon.train.config import RunConfig
@@ -59,13 +59,6 @@ class ImagesRecipe(Recipe):
 
     def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
         return rescaled(_ours(learner), dataset, config)
-
-    def check(self, learner: Learner, dataset: Dataset) -> None:
-        """
-        Raises:
-            DataError: the dataset's labels mean other classes than the learner's, or its images have another size.
-        """
-        check_fits(_ours(learner), dataset)
 
     def samples(self, learner: Learner, model: nn.Module, dataset: Dataset, split: str, count: int) -> list[Sample]:
         return samples(_ours(learner), model, dataset, split, count)

@@ -11,6 +11,7 @@ from torch import nn
 from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
 from echelon.data.span import span_batches
+from echelon.recipes.images.labelled import IMAGE, LABEL
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.rows import Pixels
 from echelon.train.predict import predict_batch
@@ -42,9 +43,9 @@ def _looked_at(learner: ImagesLearner, model: nn.Module, batch: Batch) -> Iterat
     from echelon.report.page import Sample
 
     predicted = predict_batch(learner, model, batch)
-    names, probabilities = predicted["label"], np.asarray(predicted["probability"])
+    names, probabilities = predicted[LABEL], np.asarray(predicted["probability"])
     for image, label, name, probability in zip(
-        batch["image"].numpy(), batch["label"].tolist(), names, probabilities, strict=True
+        batch[IMAGE].numpy(), batch[LABEL].tolist(), names, probabilities, strict=True
     ):
         true = learner.classes[label]
         told = {"predicted": f"{name} ({probability:.0%})", "true": true}

@@ -9,6 +9,7 @@ from typing import Any
 from echelon.data.manifest import Dataset
 from echelon.data.plan import steps_in_epoch
 from echelon.errors import DataError
+from echelon.recipes.images.labelled import described
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.options import ImagesOptions
 from echelon.recipes.images.rows import TRAIN
@@ -76,40 +77,6 @@ def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> 
 def rescaled(learner: ImagesLearner, dataset: Dataset, config: RunConfig) -> ImagesLearner:
     """The same learner with its schedule stretched over the steps of another configuration."""
     return replace(learner, total_steps=_total_steps(dataset, config))
-
-
-def check_fits(learner: ImagesLearner, dataset: Dataset) -> None:
-    """
-    Raises:
-        DataError: the labels of the dataset mean other classes than the learner's, or its images have another size.
-    """
-    classes, size = described(dataset)
-    if classes != learner.classes:
-        raise DataError(
-            f"the labels of {dataset.url} mean {', '.join(classes)}; the model was trained on "
-            f"{', '.join(learner.classes)}, in this order: give the raw files, which are labelled anew"
-        )
-    if size != learner.size:
-        raise DataError(
-            f"the images of {dataset.url} are {size[1]}x{size[0]}, the model was trained on "
-            f"{learner.size[1]}x{learner.size[0]}: give the raw files, or prepare them with this --size"
-        )
-
-
-def described(dataset: Dataset) -> tuple[list[str], list[int]]:
-    """The classes, and height and width, of a dataset of labelled images.
-
-    Raises:
-        DataError: it is none.
-    """
-    schema, classes = dataset.schema, dataset.info.get("classes")
-    if classes is None or not {"image", "label"} <= set(schema.names):
-        raise DataError(
-            f"{dataset.url} is not a dataset of labelled images (columns: {', '.join(schema.names)}): "
-            "write one with 'echelon images prepare'"
-        )
-    _, height, width = schema.column("image").inner
-    return list(classes), [height, width]
 
 
 def _total_steps(dataset: Dataset, config: RunConfig) -> int:

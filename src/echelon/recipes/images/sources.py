@@ -12,10 +12,10 @@ from echelon.recipes.images.cifar import BINARY, PYTHON, find_cifar
 from echelon.recipes.images.folders import find_folders
 from echelon.recipes.images.rows import Division, Source
 
-SUPPORTED = """a folder of
-  data_batch_*.bin and test_batch.bin (CIFAR-10, binary version), or one of these files;
-  data_batch_* and test_batch (CIFAR-10, Python version), or one of these files;
-  class folders of images, optionally below train/, val/ and test/"""
+SUPPORTED = (
+    "a folder of CIFAR-10 batches (binary or Python version) or one of them, "
+    "or a folder with a folder of images for each class, optionally below train/, val/ and test/"
+)
 
 
 def find_source(
