@@ -72,7 +72,7 @@ def fit(
     old = resume and folder.exists()
     if old:
         config, strategy = config or folder.config, strategy or folder.strategy
-    elif folder.exists():
+    elif place.is_first and folder.exists():
         raise EchelonError(f"there is a run at {folder.url} already: resume it, or choose another folder")
     config = (config or RunConfig()).resolved(place.size)
     strategy = strategy or AllReduce()

@@ -44,6 +44,11 @@ class Place:
         return not started_by_torchrun() and (self.workers > 1 or not local)
 
     @property
+    def is_first(self) -> bool:
+        """Whether this process speaks for all; of torchrun's processes it is rank 0."""
+        return not started_by_torchrun() or os.environ["RANK"] == "0"
+
+    @property
     def size(self) -> int:
         """The number of workers.
 

@@ -83,14 +83,16 @@ def test_what_a_run_keeps_for_life_is_not_changed_by_resuming(echelon: Echelon, 
     run = tmp_path / "run"
     assert echelon("images", "train", dataset, "--epochs", 1, "--run", run, *FAST).code == 0
     for flags, told in (
-        (("--lr", "0.5"), "--lr cannot be changed"),
-        (("--strategy", "averaging"), "--strategy cannot be changed"),
+        (("--lr", "0.5"), "(now 0.5)"),
+        (("--strategy", "averaging"), "AllReduce (now Averaging)"),
         (("--batch-size", "31", "--epochs", "2"), "batch_size 30 (now 31)"),
         (("--seed", "7", "--epochs", "2"), "seed 0 (now 7)"),
     ):
         refused = echelon("images", "train", dataset, "--run", run, "--resume", *flags)
         assert refused.code == 1
         assert told in refused.err
+    same = echelon("images", "train", dataset, "--run", run, "--resume", *FAST, "--strategy", "allreduce")
+    assert same.code == 0, "flags that change nothing are no fault"
     refused = echelon("images", "train", dataset, "--run", run)
     assert refused.code == 1
     assert "there is a run at" in refused.err

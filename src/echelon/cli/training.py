@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from echelon.api import Run, fit, new_folder
@@ -12,14 +12,12 @@ from echelon.cli.options import Given
 from echelon.data.manifest import Dataset
 from echelon.driver import Place
 from echelon.errors import EchelonError
-from echelon.launch.torchrun import started_by_torchrun
 from echelon.recipes.recipe import Recipe
 from echelon.report.progress import LiveProgress
 from echelon.sync.protocol import Strategy
 from echelon.train.config import RunConfig
-from echelon.train.learner import Learner
+from echelon.train.learner import Learner, describe
 from echelon.train.run import RunFolder
-from echelon.world import torchrun_world
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,7 @@ def train(order: Order) -> Run | None:
     """Trains until the end; None in those processes of torchrun that have nothing to tell."""
     run = order.run or new_folder(order.recipe.name, order.place)
     learner, strategy, config = _resumed(order, RunFolder(run)) or _new(order)
-    first = not started_by_torchrun() or torchrun_world().is_first
-    if first:
+    if order.place.is_first:
         say(
             f"{run}: {strategy}, {order.place.size} worker{'s' if order.place.size > 1 else ''}, "
             f"batches of {config.batch_size} rows from {config.lanes} lanes"
@@ -61,7 +58,7 @@ def train(order: Order) -> Run | None:
             recipe=order.recipe.name,
             on_event=progress,
         )
-    return finished if first else None
+    return finished if order.place.is_first else None
 
 
 def _new(order: Order) -> tuple[Learner, Strategy, RunConfig]:
@@ -79,13 +76,28 @@ def _resumed(order: Order, folder: RunFolder) -> tuple[Learner, Strategy, RunCon
     """As stored, with the flags of the configuration that were given now; None for a new run.
 
     Raises:
-        EchelonError: flags were given that a run keeps for life.
+        EchelonError: other flags were given for what a run keeps for life.
     """
     if not (order.resume and folder.exists()):
         return None
-    fixed = [f.name for part in (order.options, order.strategy) for f in fields(part) if f.name in order.given]
-    if fixed:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
-        raise EchelonError(f"{flags} cannot be changed when a run is resumed: leave it out, or start a new run")
     config = replace(folder.config, **order.given.of(order.config)).resolved(order.place.size)
-    return order.recipe.resumed(folder.learner, order.dataset, config), folder.strategy, config
+    learner, strategy = order.recipe.resumed(folder.learner, order.dataset, config), folder.strategy
+    if order.given.of(order.options):
+        _refuse_other(learner, order.recipe.learner(order.dataset, order.options, config))
+    if order.given.of(order.strategy):
+        _refuse_other(strategy, order.strategy.chosen(strategy.sync_every))
+    return learner, strategy, config
+
+
+def _refuse_other(kept: Learner | Strategy, wanted: Learner | Strategy) -> None:
+    before, now = describe(kept), describe(wanted)
+    if before == now:
+        return
+    if before["type"] != now["type"]:
+        other = [f"{type(kept).__name__} (now {type(wanted).__name__})"]
+    else:
+        asked = now["fields"]
+        other = [f"{name} {v!r} (now {asked[name]!r})" for name, v in before["fields"].items() if asked[name] != v]
+    raise EchelonError(
+        f"the run was begun with {', '.join(other)}: leave such flags out when you resume it, or start a new run"
+    )
