@@ -25,7 +25,7 @@ def finished(tmp_path: Path) -> WriteRun:
 def recovered(tmp_path: Path) -> str:
     """A run that lost a worker at step 260, and then another before it could begin, and went on from step 200."""
     story = Story(f"{tmp_path}/recovered")
-    story.attempt(0, 260)
+    story.attempt(0, 260, report_also=(203, 257))
     story.lose(200, "rank 1 of 2 on <host> was killed (exit code 137)")
     story.folder.start_attempt()
     story.lose(200, "ranks [1] of 2 did not start within 30 s")

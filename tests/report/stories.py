@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from echelon.data.manifest import DataFile, Dataset, Manifest, RowGroup
@@ -46,14 +46,17 @@ class Story:
         learner = ImagesLearner(CLASSES, [32, 32], self.steps)
         self.folder.create(learner, self.strategy, self.config, _dataset(), workers, recipe="images")
 
-    def attempt(self, begin: int, end: int, *, evaluate_every: int = 40, report_every: int = 10) -> Progress:
-        """Steps begin+1 … end, as the loop tells them; it stops there only if the run is over."""
+    def attempt(self, begin: int, end: int, *, evaluate_every: int = 40, report_also: Container[int] = ()) -> Progress:
+        """Steps begin+1 … end, as the loop tells them; it stops there only if the run is over.
+
+        report_also: steps of reports besides every tenth, as reports come by the clock.
+        """
         log = EventLog(self.folder, self.folder.start_attempt(), lambda event: None)
         progress = self.at(begin)
         self._add(log, "start", progress, workers=self.workers, device="cpu", remark="")
         for step in range(begin + 1, end + 1):
             progress = self.at(step)
-            if step % report_every == 0:
+            if step % 10 == 0 or step in report_also:
                 self._add(log, "train", progress, **self._report(progress))
             if evaluate_every and step % evaluate_every == 0:
                 self._add(log, "evaluate", progress, split="test", metrics=progress.metrics, baseline=BASELINE)

@@ -57,7 +57,7 @@ def test_a_stop_that_was_resumed_does_not_count() -> None:
     history = build_history([begin, stop, again])
     assert history.stopped_by == ""
     assert history.recoveries[0].redone == 0
-    assert "by hand" in history.recoveries[0].cause
+    assert "not known" in history.recoveries[0].cause
 
 
 def test_a_loss_that_nobody_saw_leaves_a_gap() -> None:

@@ -58,11 +58,11 @@ def test_a_loss_over_decades_has_a_logarithmic_axis_with_plain_numbers() -> None
 
 def test_long_lines_are_thinned_without_losing_a_spike() -> None:
     y = np.sin(np.arange(20_000) / 500)
-    y[7_777], y[13] = 40.0, np.nan
+    y[7_777], y[12_345], y[13] = 40.0, -40.0, np.nan
     axes = line_figure([Line("loss", np.arange(20_000).tolist(), y.tolist())], "steps").axes[0]
     drawn = axes.get_lines()[0]
     assert len(drawn.get_xdata()) <= MOST_POINTS
-    assert np.nanmax(drawn.get_ydata()) == 40.0
+    assert (np.nanmin(drawn.get_ydata()), np.nanmax(drawn.get_ydata())) == (-40.0, 40.0)
     assert (drawn.get_xdata()[0], drawn.get_xdata()[-1]) == (0, 19_999)
 
 

@@ -143,7 +143,7 @@ def _recovery(start: Event, kept: Sequence[Event], causes: Sequence[str]) -> Rec
         seconds=start["seconds"],
         epochs=start["epoch"],
         bytes=max((event.get("bytes_sent", 0.0) for event in before), default=0.0),
-        cause="; then ".join(causes) or "not known: it was started again by hand",
+        cause="; then ".join(causes) or "not known: the run was started again",
         redone=max(0, max((event["step"] for event in kept), default=0) - start["step"]),
     )
 
