@@ -20,8 +20,10 @@ from echelon.errors import EchelonError
 from echelon.inference import Evaluation, evaluate_run, predict_run
 from echelon.sync.allreduce import AllReduce
 from echelon.sync.protocol import Strategy
+from echelon.train.checkpoint import newest
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
+from echelon.train.restore import check_resumable, order_facts
 from echelon.train.run import Event, RunFolder
 from echelon.train.trained import load_trained
 from echelon.train.worker import Job
@@ -77,6 +79,9 @@ def fit(
     config = (config or RunConfig()).resolved(place.size)
     strategy = strategy or AllReduce()
     dataset = dataset_of(data, folder.storage.url_of("dataset"), reuse=old)
+    checkpoint = newest(folder) if old else None
+    if checkpoint is not None:
+        check_resumable(checkpoint, strategy, order_facts(dataset, config))
 
     def begin() -> None:
         if old:

@@ -91,6 +91,7 @@ def test_what_a_run_keeps_for_life_is_not_changed_by_resuming(echelon: Echelon, 
         refused = echelon("images", "train", dataset, "--run", run, "--resume", *flags)
         assert refused.code == 1
         assert told in refused.err
+    assert json.loads((run / "results.json").read_text())["state"] == "finished", "what is refused changes nothing"
     same = echelon("images", "train", dataset, "--run", run, "--resume", *FAST, "--strategy", "allreduce")
     assert same.code == 0, "flags that change nothing are no fault"
     refused = echelon("images", "train", dataset, "--run", run)

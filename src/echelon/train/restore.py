@@ -8,9 +8,12 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from echelon.data.manifest import Dataset
+from echelon.data.plan import PLAN_VERSION
 from echelon.errors import EchelonError
 from echelon.sync.protocol import Strategy
 from echelon.train.checkpoint import Checkpoint, Part, replica
+from echelon.train.config import RunConfig
 from echelon.train.learner import describe
 from echelon.train.progress import Progress
 from echelon.train.snapshot import load_model, load_optimizer, mean_state, model_tensors, optimizer_state
@@ -37,6 +40,27 @@ def part_of(
     return part
 
 
+def order_facts(dataset: Dataset, config: RunConfig) -> dict[str, Any]:
+    """What a user can see of all that fixes which rows each step takes. config: resolved."""
+    return {
+        "dataset": dataset.digest,
+        "plan": PLAN_VERSION,
+        "lanes": config.resolved_lanes,
+        "batch_size": config.resolved_batch_size,
+        "seed": config.seed,
+    }
+
+
+def check_resumable(checkpoint: Checkpoint, strategy: Strategy, facts: dict[str, Any]) -> None:
+    """
+    Raises:
+        EchelonError: the checkpoint was made with another strategy, or one of these facts was another.
+    """
+    state = checkpoint.state
+    _refuse_other(state["facts"], facts, checkpoint.storage.url)
+    _refuse_other(state["strategy"], describe(strategy), checkpoint.storage.url)
+
+
 def restore(
     checkpoint: Checkpoint,
     world: World,
@@ -48,14 +72,13 @@ def restore(
     """Puts a checkpoint into model and optimizer; the progress, and a remark or "".
 
     Args:
-        facts: what fixes the order of the rows (dataset digest, plan version, lanes, batch, seed, …).
+        facts: all that fixes which rows each step takes.
 
     Raises:
         EchelonError: the checkpoint was made with other facts or another strategy.
     """
+    check_resumable(checkpoint, strategy, facts)
     state = checkpoint.state
-    _refuse_other(state["facts"], facts, checkpoint.storage.url)
-    _refuse_other(state["strategy"], describe(strategy), checkpoint.storage.url)
     load_model(model, checkpoint.model())
     remark = ""
     if strategy.replicated_optimizer:

@@ -13,7 +13,7 @@ from torch import nn
 from echelon.comm import Comm, connect
 from echelon.data.loader import Loader
 from echelon.data.manifest import Dataset, open_dataset
-from echelon.data.plan import PLAN_VERSION, deal
+from echelon.data.plan import deal
 from echelon.errors import DataError
 from echelon.sync.protocol import Strategy
 from echelon.train.checkpoint import Checkpoint, folder_of, newest_whole
@@ -23,7 +23,7 @@ from echelon.train.learner import Learner
 from echelon.train.loop import Loop, Parts
 from echelon.train.profiling import Profile
 from echelon.train.progress import Progress
-from echelon.train.restore import restore
+from echelon.train.restore import order_facts, restore
 from echelon.train.run import RunFolder
 from echelon.world import World
 
@@ -128,14 +128,7 @@ def _loader(job: Job, dataset: Dataset, world: World) -> Loader:
 
 def _facts(job: Job, dataset: Dataset, loader: Loader) -> dict[str, Any]:
     """All that fixes which rows each step takes."""
-    return {
-        "dataset": dataset.digest,
-        "plan": PLAN_VERSION,
-        "block_rows": loader.block_rows,
-        "lanes": job.config.resolved_lanes,
-        "batch_size": job.config.resolved_batch_size,
-        "seed": job.config.seed,
-    }
+    return {**order_facts(dataset, job.config), "block_rows": loader.block_rows}
 
 
 def _same_for_all(run: RunFolder, comm: Comm) -> tuple[Checkpoint | None, str]:
