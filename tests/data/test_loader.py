@@ -292,6 +292,26 @@ def test_no_thread_is_left_when_the_consumer_stops_early(dataset: Dataset, how: 
     assert not own_threads()
 
 
+def test_batches_that_were_ended_by_others_do_not_pass_for_all(dataset: Dataset) -> None:
+    loader = loader_of(dataset, prefetch=1)
+    first = loader.batches(BEGIN, 1)
+    next(first)
+    second = loader.batches(BEGIN, 1)
+    next(second)
+    with pytest.raises(RuntimeError, match="closed or asked for other batches"):
+        list(first)
+    assert len(list(second)) == loader.steps - 1
+
+
+def test_reading_from_an_object_store(s3: str) -> None:
+    rows = rows_of(np.arange(ROWS))
+    dataset = write_dataset(f"{s3}/loader/dataset", SCHEMA, {"train": [rows]}, row_group_mb=0.004)
+    batches = [batch for _, batch in all_of(loader_of(dataset, readers=4)) if batch is not None]
+    assert sorted(n for batch in batches for n in batch["label"].tolist()) == list(range(ROWS))
+    for batch in batches:
+        check_values(batch)
+
+
 @pytest.fixture
 def stalling(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """A storage that does not answer from when the event is cleared, until it is set."""

@@ -42,6 +42,7 @@ class Loader:
     budget_mb: most memory for the rest; see `echelon.data.memory`.
     prefetch: steps that are read ahead. readers: threads that decode row groups.
     deadline: most seconds to wait for a batch that is not the first.
+    steps: global steps of an epoch. block_rows: W. order: the plan of the first epoch.
 
     Raises:
         DataError: no such split or column, or the rows do not fit the budget; the message has the numbers.
@@ -95,7 +96,8 @@ class Loader:
         memory of their own, and tensors that are kept stay as they are. A new call ends the one before.
 
         Raises:
-            DataError, StorageError: when the item that they are about is reached.
+            DataError, StorageError: when the item that they are about is reached. RuntimeError: this loader was
+                closed or asked for other batches meanwhile, and these are not all that there are.
         """
         self.close()
         if self._reading is not None:
@@ -106,6 +108,8 @@ class Loader:
         try:
             for window in reading:
                 yield from window
+            if self._reading is not reading:
+                raise RuntimeError(f"{self._name}: the loader was closed or asked for other batches before their end")
         finally:
             if self._reading is reading:
                 self.close()

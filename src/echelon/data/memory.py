@@ -51,7 +51,8 @@ def room_for(
     """Room for the lanes of a share.
 
     A split that takes at most `cache_mb` when it is decoded is held whole. Of a larger one each lane holds the row
-    groups under one block and those under the next: 2 × lanes × a decoded row group.
+    groups under one block and those under the next: 2 × lanes × a decoded row group. What a lane does not need of that
+    keeps row groups that it shares with its neighbour.
 
     Raises:
         DataError: that is more than `budget_mb`.

@@ -95,7 +95,8 @@ class RowReader:
                 self._arena.touch(group)
         now = soon.union(chosen)
         for group in missing:
-            any(self._arena.admit(group, spare) for spare in (now | later, now, chosen))
+            # There are never more row groups in `chosen` than slots, so the last try finds room.
+            any(self._arena.admit(group, spare) for spare in (now.union(later), now, chosen))
         try:
             in_threads(self._load, missing, self._readers)
         except BaseException:
