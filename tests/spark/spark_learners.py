@@ -73,7 +73,9 @@ class Mortal(Line):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         self._calls += 1
         if self._calls == self.at and self._dies():
-            os.kill(_java() if self.whole else os.getpid(), signal.SIGKILL)
+            if self.whole:
+                os.kill(_java(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().loss(model, batch)
 
     def _dies(self) -> bool:
