@@ -35,8 +35,8 @@ class ImagesRecipe(Recipe):
     prepare_options = PrepareOptions
     train_options = ImagesOptions
     demo_prepare_options = PrepareOptions(size="8x8")
-    demo_train_options = ImagesOptions(mirror=False, pad=1)
-    demo_config: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 64}
+    demo_train_options = ImagesOptions(lr=0.05, mirror=False, pad=1)
+    demo_config: ClassVar[Mapping[str, Any]] = {"epochs": 15, "batch_size": 64}
 
     def prepare(
         self,
