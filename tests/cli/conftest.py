@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import CLASSES, Done, Echelon
 
 from echelon.cli import app
 from echelon.cli.console import ERR, OUT
 from echelon.recipes.images.made import made_images, write_class_folders
 from echelon.spark.session import session
-
-CLASSES = ["cat", "dog", "eel"]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command did: its exit status, and what it wrote to the standard output and error."""
-
-    code: int
-    out: str
-    err: str
-
-
-Echelon = Callable[..., Done]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import CLASSES, Echelon
 
-from conftest import CLASSES, Echelon
 from echelon.data.manifest import open_dataset
 from echelon.data.span import span_batches
 

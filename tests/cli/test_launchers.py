@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import CLASSES
 
 import echelon.__main__
-from conftest import CLASSES
 from echelon.data.schema import Column, Schema
 from echelon.data.storage import open_storage
 from echelon.data.write import write_dataset

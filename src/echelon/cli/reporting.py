@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from echelon.api import Run
 from echelon.cli.console import OUT, say
 from echelon.data.manifest import open_dataset
@@ -9,20 +11,24 @@ from echelon.data.storage import open_storage
 from echelon.errors import EchelonError
 from echelon.inference import Evaluation
 from echelon.recipes.recipe import Recipe
-from echelon.report.page import Sample, run_page
 from echelon.report.recorded import read_run
-from echelon.report.render import write_page
 from echelon.report.tables import evaluation_table, final_table
 from echelon.train.evaluate import evaluation_split
 from echelon.train.run import REPORT
+
+if TYPE_CHECKING:
+    from echelon.report.page import Sample
 
 SAMPLES = 24
 
 
 def show_run(run: Run, recipe: Recipe | None) -> None:
-    """The table of a run that is over, and its page beside it."""
+    """The table of a run that is over, and its page beside it if what draws it is installed."""
     OUT.print(final_table(read_run(run.url)))
-    say(f"report: {write_report(run, recipe)}")
+    try:
+        say(f"report: {write_report(run, recipe)}")
+    except EchelonError as error:
+        say(f"no report was written: {error}")
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
@@ -32,7 +38,14 @@ def show_evaluation(evaluation: Evaluation) -> None:
 
 
 def write_report(run: Run, recipe: Recipe | None, to: str | None = None) -> str:
-    """Writes the page of a run, by default as report.html in its folder; where it is."""
+    """Writes the page of a run, by default as report.html in its folder; where it is.
+
+    Raises:
+        EchelonError: matplotlib or jinja2 is not installed, or the page cannot be written.
+    """
+    from echelon.report.page import run_page
+    from echelon.report.render import write_page
+
     target = to or open_storage(run.url).url_of(REPORT)
     write_page(run_page(read_run(run.url), _samples(run, recipe)), target)
     return target

@@ -7,6 +7,7 @@ in the checkpoint and go on from there, so they are taken as they are told and l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -181,6 +182,11 @@ def _history(kept: list[Event], recoveries: tuple[Recovery, ...], everything: Se
     )
 
 
+def as_number(value: float | None) -> float:
+    """A stored metric: null stands for what is no finite number."""
+    return math.nan if value is None else float(value)
+
+
 def _pointer(train: Sequence[Event]) -> Callable[[Event, float], Point]:
     """Points of events; where one does not tell the bytes sent, they are read between the two that do."""
     steps = [0, *(event["step"] for event in train)]
@@ -205,6 +211,6 @@ def _metrics(
     found: dict[str, dict[str, list[Point]]] = {}
     for event in evaluations:
         for name, value in event["metrics"].items():
-            found.setdefault(event["split"], {}).setdefault(name, []).append(point(event, value))
+            found.setdefault(event["split"], {}).setdefault(name, []).append(point(event, as_number(value)))
     curves = {split: {n: Curve(tuple(points)) for n, points in named.items()} for split, named in found.items()}
     return curves, {event["split"]: dict(event["baseline"]) for event in evaluations}

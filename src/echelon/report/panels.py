@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from echelon.report import format
 from echelon.report.history import Axis, Curve, History
 from echelon.report.palette import SERIES
 from echelon.report.plots import PLAIN, Line, Look, Reference, line_figure
 from echelon.report.summary import best_point
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOG_FROM = 30.0
 """From this ratio of the largest loss to the smallest on, its axis is logarithmic."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from echelon.report import format
-from echelon.report.history import Point, Times
+from echelon.report.history import Point, Times, as_number
 from echelon.report.recorded import Json, RecordedRun
 
 
@@ -61,7 +61,7 @@ def main_figure(metrics: Json, baseline: Json, monitor: str | None = None) -> Fi
 
 
 def _figures(metrics: Json, baseline: Json) -> list[Figure]:
-    return [Figure(name, float(value), baseline.get(name)) for name, value in metrics.items()]
+    return [Figure(name, as_number(value), baseline.get(name)) for name, value in metrics.items()]
 
 
 def times(run: RecordedRun) -> Times:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from echelon.errors import StorageError
-from echelon.train.run import EVENTS, Event, RunFolder
+from echelon.train.run import EVENTS, Event, RunFolder, as_json
 
 Tell = Callable[[Event], None]
 
@@ -63,7 +62,7 @@ class EventLog:
             events = self._pending
             if not events:
                 return
-            lines = "".join(json.dumps(event) + "\n" for event in events)
+            lines = "".join(as_json(event) + "\n" for event in events)
             path = f"{EVENTS}/{self._attempt}-{self._files:05d}.jsonl"
             self._pending = []
         try:

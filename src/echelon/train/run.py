@@ -14,6 +14,7 @@ No file is appended to or renamed, since object stores can do neither.
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,7 +124,7 @@ class RunFolder:
 
     def add_event(self, event: Event) -> None:
         """Writes one event of the driver, which comes after those of the attempt that it is about."""
-        self.storage.write(f"{EVENTS}/{event['attempt']}-99999.jsonl", (json.dumps(event) + "\n").encode())
+        self.storage.write(f"{EVENTS}/{event['attempt']}-99999.jsonl", (as_json(event) + "\n").encode())
 
     def events(self) -> list[Event]:
         """All events, those of an earlier attempt first."""
@@ -140,8 +141,21 @@ class RunFolder:
             return {}
 
     def write_results(self, results: dict[str, Any]) -> None:
-        self.storage.write_json(RESULTS, results)
+        self.storage.write(RESULTS, as_json(results).encode())
         self.storage.write(LOG, "".join(f"{as_text(e)}\n" for e in self.events()).encode())
+
+
+def as_json(value: Any) -> str:
+    """JSON in the given order; a metric that is no finite number, which JSON lacks, is null."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _stem(path: str) -> str:
