@@ -31,6 +31,5 @@ def test_torchrun_trains_and_a_restart_goes_on(tmp_path: Path, dataset: Dataset)
     assert done.returncode == 0, done.stderr[-3000:]
     assert [json.loads((tmp_path / f"progress-{rank}.json").read_text()) for rank in (0, 1)] == [[2, 18]] * 2
     assert training.run.asked["workers"] == 2
-    [_, resumed] = training.events("start")
-    assert resumed["step"] == 4
+    assert training.events("start")[-1]["step"] == 4
     assert_same(training.tensors(), train(tmp_path / "whole", dataset, LEARNER, CONFIG).tensors())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -40,12 +41,16 @@ class Tally:
 
         beside: float64 tensors that are replaced by their sums in the same exchange.
         """
-        vector = torch.tensor(astuple(self), dtype=torch.float64, device=comm.world.device)
+        vector = torch.tensor(self._values(), dtype=torch.float64, device=comm.world.device)
         comm.sum([vector, *beside])
         return Tally(*vector.tolist())
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Tally(*map(operator.add, self._values(), other._values()))
+
+    def _values(self) -> tuple[float, ...]:
+        """All fields in order. dataclasses.astuple copies them deeply, which is dear in every step."""
+        return tuple(vars(self).values())
 
 
 class Replica(Protocol):

@@ -37,7 +37,7 @@ def add_gradients(
     losses: list[Tensor] = []
     weight = 0.0
     for number, start in enumerate(range(0, max(rows, 1), size)):
-        torch.manual_seed(_seed(*key, number))
+        _reseed(_seed(*key, number), device)
         prepared = None
         if batch is not None and rows:
             piece = batch.slice(start, min(start + size, rows))
@@ -49,6 +49,13 @@ def add_gradients(
         losses.append(loss.detach())
         weight += float(part)
     return float(torch.stack(losses).sum()), weight
+
+
+def _reseed(seed: int, device: torch.device) -> None:
+    """What torch.manual_seed does, for the devices in use: it formats a stack trace for each one that is not."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _seed(*key: int) -> int:
