@@ -102,3 +102,15 @@ def test_the_rows_of_a_batch_do_not_touch_each_other(net):
     assert (before[2] != after[2]).any()
     torch.testing.assert_close(before[[0, 1, 3]], after[[0, 1, 3]])
     torch.testing.assert_close(net(x[:1]), before[:1])
+
+
+@pytest.mark.parametrize(("side", "kept"), [(8, 8), (28, 28), (32, 16), (33, 17), (56, 28), (224, 28), (256, 16)])
+def test_the_stem_of_the_residual_network_leaves_at_most_28_pixels(side, kept):
+    net = ResNet(3, 8, 1, (side, side))
+    assert net.stem(torch.zeros(1, 3, side, side)).shape == (1, 8, kept, kept)
+    assert net(torch.zeros(2, 3, side, side)).shape == (2, 3)
+
+
+def test_the_residual_network_begins_without_opinions():
+    logits = ResNet(4, 8, 1, (16, 16))(torch.randn(2, 3, 16, 16))
+    assert not logits.any()

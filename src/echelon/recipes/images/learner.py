@@ -16,7 +16,7 @@ from echelon.errors import DataError, EchelonError
 from echelon.recipes.images.labelled import IMAGE, LABEL, MEAN, check_fits
 from echelon.recipes.images.models import Classifier, Quick, ResNet, seen_size
 from echelon.recipes.images.rows import TRAIN
-from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, rate
+from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, SOLVERS, rate
 from echelon.train.learner import Learner
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WINDOW = "window"
 _TOP, _LEFT, _MIRROR = 1, 2, 3
+_QUICK = SOLVERS["quick"]
 
 
 @dataclass
@@ -32,7 +33,7 @@ class ImagesLearner(Learner):
 
     classes: names in the order of the labels. size: height and width of the stored images. total_steps: of the whole
     training, for the schedule.
-    The other fields are explained at `ImagesOptions`.
+    The other fields are explained at `ImagesOptions` and `Solver`.
     """
 
     columns: ClassVar[tuple[str, ...] | None] = (IMAGE, LABEL)
@@ -40,22 +41,22 @@ class ImagesLearner(Learner):
     classes: list[str]
     size: list[int]
     total_steps: int
-    model_name: str = "quick"
+    model_name: str = _QUICK.model
     width: int = 32
     depth: int = 1
-    init: str = "he"
-    optimizer_name: str = "sgd"
-    lr: float = 0.02
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    bias_lr: float = 1.0
-    schedule: str = "one-cycle"
-    warmup: float = 0.1
-    label_smoothing: float = 0.0
-    scale: float = 1 / 64
+    init: str = _QUICK.init
+    optimizer_name: str = _QUICK.optimizer
+    lr: float = _QUICK.lr
+    momentum: float = _QUICK.momentum
+    weight_decay: float = _QUICK.weight_decay
+    bias_lr: float = _QUICK.bias_lr
+    schedule: str = _QUICK.schedule
+    warmup: float = _QUICK.warmup
+    label_smoothing: float = _QUICK.label_smoothing
+    scale: float = _QUICK.scale
     crop: int = 0
-    pad: int = 2
-    mirror: bool = True
+    pad: int = _QUICK.pad
+    mirror: bool = _QUICK.mirror
 
     def __post_init__(self) -> None:
         _one_of("--schedule", self.schedule, SCHEDULES)
