@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ PLAN_VERSION = 1
 _MOST_BLOCK_ROWS = 8192
 
 Rows = NDArray[np.int64]
+
+_NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
 
 def default_lanes(batch_size: int) -> int:
@@ -164,9 +166,6 @@ class EpochPlan:
         """Rows that a lane has given after `step` steps."""
         return (self.rows_before(step) + lane) // self.lanes
 
-    def _shift(self, lane: int) -> int:
-        return lane * self.block_rows // self.lanes
-
     def block_groups(self, lane: int, step: int) -> tuple[int, ...]:
         """The row groups under the block that a lane reads at a step: all that seeking to that step must open."""
         return tuple(self.held_groups([lane], step).tolist())
@@ -205,25 +204,35 @@ class EpochPlan:
 
     def _lane_order(self, lane: int, first: int, last: int) -> Rows:
         """Positions in the concatenated order of a lane's rows [first, last), in the order in which they are given."""
-        width, shift, begin = self.block_rows, self._shift(lane), self._lane_starts[lane]
         pieces = []
-        for block in range((first + shift) // width, (last - 1 + shift) // width + 1):
-            start = max(block * width - shift, 0)
-            order = self._block_order(lane, block)
-            pieces.append(order[max(first - start, 0) : last - start] + (begin + start))
+        while first < last:
+            start, order = self._block_at(lane, first)
+            pieces.append(order[first - start : last - start])
+            first = start + len(order)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def _block_order(self, lane: int, block: int) -> Rows:
-        """The rows of a block, counted from its first, in the order in which they are given.
+    def _block_at(self, lane: int, position: int) -> tuple[int, Rows]:
+        """The block over a position of a lane: where it begins in the lane, and `_lane_order` of all its rows.
 
         Blocks of lane l are shifted by lW/L, so that the lanes change blocks one after another and reading is spread
         evenly over the steps instead of coming in a burst.
         """
-        start = block * self.block_rows - self._shift(lane)
-        size = min(start + self.block_rows, self.lane_rows(lane)) - max(start, 0)
-        if not self.shuffle:
-            return np.arange(size, dtype=np.int64)
-        return _block_permutation(size, self.seed, self.epoch, lane, block)
+        start, order = self._latest_blocks.get(lane, (0, _NO_ROWS))
+        if start <= position < start + len(order):
+            return start, order
+        shift = lane * self.block_rows // self.lanes
+        block = (position + shift) // self.block_rows
+        start = max(block * self.block_rows - shift, 0)
+        size = min((block + 1) * self.block_rows - shift, self.lane_rows(lane)) - start
+        order = _permutation(size, self.seed, self.epoch, lane, block) if self.shuffle else np.arange(size)
+        order = order + (self._lane_starts[lane] + start)
+        self._latest_blocks[lane] = start, order
+        return start, order
+
+    @cached_property
+    def _latest_blocks(self) -> dict[int, tuple[int, Rows]]:
+        """What `_block_at` gave last, by lane: consecutive windows of steps ask for the same blocks again."""
+        return {}
 
     def read(self, share: Sequence[int], first_step: int, last_step: int) -> Steps:
         """The rows that the lanes of a share give in steps [first_step, last_step)."""
@@ -243,11 +252,3 @@ class EpochPlan:
         """Positions in the concatenated order → row numbers of the dataset."""
         place = np.searchsorted(self._group_ends, positions, side="right")
         return positions + self._group_shifts[place]
-
-
-@lru_cache(maxsize=512)
-def _block_permutation(size: int, seed: int, epoch: int, lane: int, block: int) -> Rows:
-    """Consecutive windows of steps ask for the same block again and again, of each lane for one or two."""
-    order = _permutation(size, seed, epoch, lane, block)
-    order.flags.writeable = False
-    return order
