@@ -130,6 +130,7 @@ def test_the_mean_image_is_taken_from_the_dataset_and_kept_with_the_weights(data
     model = subject.model()
     subject.initialise(model, dataset)
     np.testing.assert_array_equal(model.state_dict()["mean"].numpy(), dataset.asset("mean"))
+    assert not list(model.buffers())
     with pytest.raises(DataError, match="its mean image is"):
         learner(size=[20, 20]).initialise(learner(size=[20, 20]).model(), dataset)
 
@@ -142,7 +143,7 @@ def test_biases_and_norms_have_their_own_rate_and_every_parameter_is_in_one_grou
             groups = subject.optimizer(model).param_groups
             assert [group["lr"] for group in groups] == [0.1, 0.2]
             held = [id(p) for group in groups for p in group["params"]]
-            assert sorted(held) == sorted(id(p) for p in model.parameters())
+            assert sorted(held) == sorted(id(p) for p in model.net.parameters())
             assert all(p.ndim == 1 for p in groups[1]["params"])
 
 

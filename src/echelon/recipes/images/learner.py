@@ -113,8 +113,9 @@ class ImagesLearner(Learner):
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Biases and gains of norms have their own learning rate; the decay is that of all."""
-        matrices = [p for p in model.parameters() if p.ndim > 1]
-        vectors = [p for p in model.parameters() if p.ndim == 1]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim > 1]
+        vectors = [p for p in trained if p.ndim == 1]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "lr": self.lr * self.bias_lr}]
         if self.optimizer_name == "adamw":
             return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)

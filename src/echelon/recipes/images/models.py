@@ -18,10 +18,9 @@ QUICK_LEAST = 8
 class Classifier(nn.Module):
     """A network with all that lies between a stored image and its input, so that a loaded run takes stored images.
 
-    The mean image of the training rows is a buffer: it is saved and loaded with the weights.
+    The mean image of the training rows is saved and loaded with the weights. It is a parameter that is not trained, and
+    no buffer, since strategies exchange buffers to keep them equal: it would travel in every round and never change.
     """
-
-    mean: Tensor
 
     def __init__(self, net: nn.Module, mean: Tensor, *, scale: float = 1.0, crop: int = 0, pad: int = 0) -> None:
         """
@@ -34,7 +33,7 @@ class Classifier(nn.Module):
         """
         super().__init__()
         self.net = net
-        self.register_buffer("mean", mean.clone())
+        self.mean = nn.Parameter(mean.clone(), requires_grad=False)
         self.scale, self.pad = scale, pad
         self.seen = seen_size(tuple(mean.shape[1:]), crop)
 
