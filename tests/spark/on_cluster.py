@@ -1,4 +1,4 @@
-"""The driver of test_cluster.py, as a process of its own: on_cluster.py MASTER FOLDER prints what it saw as JSON."""
+"""The driver of test_cluster.py: on_cluster.py MASTER FOLDER REACH prints what it saw as JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def where(member: Member) -> bytes:
     return os.getcwd().encode()
 
 
-def main(master: str, folder: Path) -> dict[str, Any]:
+def main(master: str, folder: Path, reach: int) -> dict[str, Any]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         # In a cluster the workers have installed what they import; here they find it beside this script.
@@ -48,21 +48,21 @@ def main(master: str, folder: Path) -> dict[str, Any]:
 
     grave, starts = folder / "grave", []
     config = RunConfig(batch_size=32, epochs=5, eval_every="off", checkpoint_every="10steps").resolved(2)
-    learner = Mortal(grave=str(grave), whole=True)
+    learner = Mortal(grave=str(grave), reach=reach)
     job = Job(str(folder / "run"), write_line(str(folder / "data")).url, learner, AllReduce(), config)
 
     def on_event(event: dict[str, Any]) -> None:
         if event["kind"] == "start":
-            starts.append((event["attempt"], event["step"], time.time()))
+            starts.append((event["attempt"], event["step"], event["workers"], time.time()))
 
     progress, seen["attempts"] = train_on_spark(spark, job, 2, on_event)
     seen["steps"] = progress.step
-    seen["starts"] = [(attempt, step) for attempt, step, _ in starts]
-    seen["seconds"] = starts[-1][2] - grave.stat().st_mtime
+    seen["starts"] = [start[:3] for start in starts]
+    seen["seconds"] = starts[-1][3] - grave.stat().st_mtime
     seen["causes"] = [event["cause"] for event in RunFolder(job.run).events() if event["kind"] == "recovery"]
     spark.stop()
     return seen
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))

@@ -59,13 +59,13 @@ class Line(Learner):
 class Mortal(Line):
     """One of its processes kills itself in mid-training, once.
 
-    grave: a file that is written on the way out. at: calls of the loss that it lives for. whole: whether it takes the
-    executor's Java with it.
+    grave: a file that is written on the way out. at: calls of the loss that it lives for. reach: how many Javas it
+    takes with it: that of its executor, and that of Spark's worker on the host, which would start another.
     """
 
     grave: str = ""
     at: int = 30
-    whole: bool = False
+    reach: int = 0
 
     def __post_init__(self) -> None:
         self._calls = 0
@@ -73,9 +73,9 @@ class Mortal(Line):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         self._calls += 1
         if self._calls == self.at and self._dies():
-            if self.whole:
-                os.kill(_java(), signal.SIGKILL)
-            os.kill(os.getpid(), signal.SIGKILL)
+            javas = [parent.pid for parent in psutil.Process().parents() if parent.name() == "java"]
+            for process in (*reversed(javas[: self.reach]), os.getpid()):
+                os.kill(process, signal.SIGKILL)
         return super().loss(model, batch)
 
     def _dies(self) -> bool:
@@ -84,11 +84,6 @@ class Mortal(Line):
                 return True
         except FileExistsError:
             return False
-
-
-def _java() -> int:
-    """The process of the executor that this Python worker belongs to."""
-    return next(parent.pid for parent in psutil.Process().parents() if parent.name() == "java")
 
 
 @dataclass
