@@ -252,7 +252,7 @@ def test_memory_above_the_budget_is_refused_with_the_numbers(tmp_path: Path) -> 
     schema = Schema((Column("x", "uint8", (2**16,)),))
     rows = {"x": np.zeros((512, 2**16), np.uint8)}
     dataset = write_dataset(str(tmp_path / "d"), schema, {"train": [rows]}, row_group_mb=1)
-    with pytest.raises(DataError, match=r"needs 2\d\.\d MB of memory, .* budget of 20 MB: 6 lanes hold 14 row"):
+    with pytest.raises(DataError, match=r"needs 2\d\.\d MB of memory, .* budget of 20 MB: 6 lanes hold 15 row"):
         loader_of(dataset, range(6), budget_mb=20, batch_size=8)
     assert all_of(loader_of(dataset, range(3), budget_mb=20, batch_size=8))
     assert all_of(loader_of(dataset, range(6), budget_mb=20, batch_size=8, cache_mb=32))

@@ -27,7 +27,7 @@ def resident(field):
 
 
 def read_an_epoch(url):
-    loader = Loader(open_dataset(url), "train", batch_size=64, lanes=20, seed=0, share=range(20), cache_mb=0,
+    loader = Loader(open_dataset(url), "train", batch_size=64, lanes=18, seed=0, share=range(18), cache_mb=0,
                     budget_mb=int(sys.argv[3]), readers=int(sys.argv[4]))
     return sum(len(batch) for _, batch in loader.batches(Position(0, 0), 1))
 

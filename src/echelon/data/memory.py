@@ -16,6 +16,8 @@ _MOST_STEPS = 16
 _WINDOW_BYTES = 32 * _MB
 _CHANGES = 8
 """A window has so few steps that about one lane in so many changes its block in it."""
+_LANES_A_SPARE = 4
+"""Lanes for which there is one row group more: with these nearly all are read once an epoch."""
 _TRANSIENT = 4
 """A row group while it is decoded: its compressed pages, the pages, and Arrow's table, which grows by doubling."""
 _READER_BYTES = 2 * _MB
@@ -65,7 +67,7 @@ def room_for(
     steps = max(1, min(steps, plan.block_rows * plan.lanes // (_CHANGES * plan.batch_size)))
     ahead = -(-prefetch // steps)
     group = int(groups.rows.max(initial=0)) * groups.row_bytes + int(groups.ragged_bytes.max(initial=0))
-    slots = min(len(groups), 2 * len(share) + len(share) // _CHANGES + 2)
+    slots = min(len(groups), 2 * len(share) + len(share) // _LANES_A_SPARE + 2)
     # One window more is with the consumer and one in the making.
     windows = (ahead + 2) * steps * step
     needed = int(_SLACK * (slots * group + readers * (_TRANSIENT * group + _READER_BYTES) + windows))
