@@ -29,6 +29,13 @@ def test_results_come_in_the_order_of_the_items(spark: SparkSession) -> None:
     assert run_tasks(spark, str.encode, []) == []
 
 
+def test_progress_that_cannot_be_shown_does_not_stop_a_job(spark: SparkSession) -> None:
+    def refuse(tasks: Tasks) -> None:
+        raise OSError("the terminal is gone")
+
+    assert run_tasks(spark, str.encode, ["a", "b"], on_progress=refuse) == [b"a", b"b"]
+
+
 def test_the_functions_own_error_ends_the_job_and_is_not_tried_again(spark: SparkSession, tmp_path: Path) -> None:
     def work(item: int) -> bytes:
         (tmp_path / f"{item}-{time.monotonic_ns()}").touch()

@@ -7,6 +7,7 @@ happen again: it is reported instead of raised, so that Spark sees no failure, a
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 import uuid
@@ -28,6 +29,7 @@ Item = TypeVar("Item")
 OnProgress = Callable[[Tasks], None]
 _RESULT = "item int, result binary"
 _POLL_SECONDS = 0.1
+_log = logging.getLogger(__name__)
 
 
 def run_tasks(
@@ -45,7 +47,7 @@ def run_tasks(
         fn, items: what cloudpickle can send. An item may be tried again, on another host.
         partitions: how many tasks share the items; default one each.
         description: what Spark's own pages say of the job.
-        on_progress: called in this thread, from time to time.
+        on_progress: called in this thread, ten times a second. What it raises is logged.
 
     Raises:
         WorkerFailed: the function raised; says for which item. The other tasks are ended.
@@ -210,11 +212,9 @@ def collect(
         EchelonError: as in `run_tasks`. PySparkException: the query itself is wrong.
     """
     job = BackgroundJob(session, plan, f"echelon-{uuid.uuid4().hex}", description)
-    told = None
     try:
         while not job.wait(_POLL_SECONDS) and reports.failure() is None:
-            if on_progress is not None and (tasks := job.tasks()) != told:
-                on_progress(told := tasks)
+            _tell(on_progress, job)
     finally:
         job.cancel()
     if (failure := reports.failure()) is not None:
@@ -222,6 +222,16 @@ def collect(
     if job.error is not None:
         raise (from_spark(job.error) if _of_tasks(job.error) else job.error) from None
     return job.rows
+
+
+def _tell(on_progress: OnProgress | None, job: BackgroundJob) -> None:
+    if on_progress is None:
+        return
+    try:
+        on_progress(job.tasks())
+    except Exception:
+        # Whoever shows progress must not be able to stop a job.
+        _log.warning("progress could not be shown", exc_info=True)
 
 
 def _of_tasks(error: BaseException) -> bool:

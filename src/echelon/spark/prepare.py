@@ -96,7 +96,8 @@ def prepare_dataset(
 ) -> tuple[Dataset, Summary]:
     """Writes the rows of items, such as raw files, as a dataset.
 
-    The same items and seed give the same dataset, byte by byte, on any number of cores and hosts.
+    The same items and seed give the same dataset, byte by byte, on any number of cores and hosts. Only the file of a
+    part whose task had to be tried again has another name.
 
     Args:
         rows_of: what an item holds, in a fixed order: rows, problems, and counts of whatever is worth counting. A
