@@ -1,9 +1,11 @@
 """Shuffled lane batches beside a bare sequential read of the same files, each on one reading thread.
 
 The bare read decodes one row group after another and copies it into tensors once: the limit of any loader that hands
-out tensors of its own. Claim: the loader reaches at least half of it. Each round of each side reads all row groups,
-from the system's page cache, and verifies the pages' checksums; the loader begins with an empty memory. The claim is
-judged by CPU time of all threads, which hardly depends on what else the machine does; the clock is shown beside it.
+out tensors of its own. Claim: the loader reaches at least half of it once its memory is in use. Every epoch reads all
+row groups, from the system's page cache. In a first epoch the loader verifies the pages' checksums and gets its memory
+from the system; the bare read beside it verifies them too. In later epochs neither does.
+
+The claim is judged by CPU time of all threads, which depends less on what else the machine does than the clock.
 
 Usage: python benchmarks/loading.py [--mb 800] [--rounds 5] [--compression zstd]
 """
@@ -14,6 +16,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +51,11 @@ def images(rows: int) -> Iterator[dict]:
         yield {"x": smooth + noise, "label": np.arange(count)}
 
 
-def bare(dataset: Dataset) -> int:
+def bare(dataset: Dataset, verify: bool) -> int:
     """Rows read by decoding each row group and copying it into tensors."""
     rows = 0
     for file in dataset.manifest.files("train"):
-        with open_part(dataset, file) as part:
+        with open_part(dataset, file, verify) as part:
             for group in range(len(file.row_groups)):
                 values = decode(dataset.schema, part.read([group], dataset.schema.names))
                 tensors = [torch.from_numpy(np.array(values[name])) for name in dataset.schema.names]
@@ -60,31 +63,45 @@ def bare(dataset: Dataset) -> int:
     return rows
 
 
-def lane_batches(dataset: Dataset) -> int:
+def lane_batches(loader: Loader, epoch: int) -> int:
     """Rows read in one epoch of shuffled batches."""
-    loader = Loader(
-        dataset, "train", batch_size=BATCH, lanes=LANES, seed=0, share=range(LANES), cache_mb=0, prefetch=16
-    )  # fmt: skip
-    return sum(len(batch) for _, batch in loader.batches(Position(0, 0), 1) if batch is not None)
+    return sum(len(batch) for _, batch in loader.batches(Position(epoch, 0), epoch + 1) if batch is not None)
 
 
-def rate(dataset: Dataset, read: Callable[[Dataset], int]) -> tuple[float, float]:
-    """MB of decoded values per second of the wall clock, and per second of CPU time."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    rows = read(dataset)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+def forget(loader: Loader, dataset: Dataset) -> None:
+    """Make the next epoch read all row groups; what the loader holds decoded would be spared otherwise."""
+    arena = loader._reader._arena
+    for group in range(sum(len(file.row_groups) for file in dataset.manifest.files("train"))):
+        if group in arena:
+            arena.evict(group)
+
+
+def rate(dataset: Dataset, read: Callable[[], int]) -> tuple[float, float]:
+    """MB of decoded values per second of the clock, and per second of CPU time."""
+    clock, cpu = time.perf_counter(), time.process_time()
+    rows = read()
+    clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
     assert rows == dataset.rows("train")
     megabytes = rows * sum(column.cell_bytes for column in dataset.schema.columns) / 1e6
-    return megabytes / wall, megabytes / cpu
+    return megabytes / clock, megabytes / cpu
 
 
 def compare(name: str, dataset: Dataset, rounds: int) -> float:
-    """Print the medians of both sides, taken in turn; the ratio by CPU time."""
-    rates = np.asarray([[rate(dataset, bare), rate(dataset, lane_batches)] for _ in range(rounds)])
-    (limit, limit_cpu), (ours, ours_cpu) = np.median(rates, axis=0)
-    ratio, ratio_cpu = np.median(rates[:, 1] / rates[:, 0], axis=0)
-    print(f"{name:<8} bare read {limit:6,.0f} MB/s   lane batches {ours:6,.0f} MB/s   ratio {ratio:.2f}   "
-          f"by CPU time {limit_cpu:,.0f} and {ours_cpu:,.0f} MB/s, ratio {ratio_cpu:.2f}")  # fmt: skip
+    """Print the medians of both sides, taken in turn; the ratio by CPU time in later epochs."""
+    first, later = [], []
+    for _ in range(rounds):
+        loader = Loader(
+            dataset, "train", batch_size=BATCH, lanes=LANES, seed=0, share=range(LANES), cache_mb=0, prefetch=16
+        )  # fmt: skip
+        for epoch, rates in enumerate((first, later)):
+            limit = rate(dataset, partial(bare, dataset, epoch == 0))
+            rates.append((limit, rate(dataset, partial(lane_batches, loader, epoch))))
+            forget(loader, dataset)
+    for what, rates in (("first epoch", first), ("later epochs", later)):
+        (limit, limit_cpu), (ours, ours_cpu) = np.median(rates, axis=0)
+        ratio, ratio_cpu = np.median([np.divide(ours, limit) for limit, ours in rates], axis=0)
+        print(f"{name:<8} {what:<13} bare read {limit:,.0f} MB/s, lane batches {ours:,.0f} MB/s: ratio {ratio:.2f};",
+              f"by CPU time {limit_cpu:,.0f} and {ours_cpu:,.0f} MB/s: ratio {ratio_cpu:.2f}")  # fmt: skip
     return float(ratio_cpu)
 
 
@@ -108,7 +125,9 @@ def main() -> None:
             splits = {"train": rows_of(rows)}
             dataset = write_dataset(url, schema, splits, shuffle_seed=None, compression=given.compression)
             ratios.append(compare(name, dataset, given.rounds))
-    print(f"claim: at least {CLAIM} of the bare read: {'holds' if min(ratios) >= CLAIM else 'DOES NOT HOLD'}")
+    print(
+        f"claim: at least {CLAIM} of the bare read in later epochs: {'holds' if min(ratios) >= CLAIM else 'DOES NOT HOLD'}"
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ _MB = 1 << 20
 _MOST_STEPS = 16
 _WINDOW_BYTES = 32 * _MB
 _CHANGES = 8
-"""A window has so few steps that about one lane in so many changes its block in it."""
+"""A window has so few steps that about one lane in so many changes its row group in it."""
 _LANES_A_SPARE = 4
 """Lanes for which there is one row group more: with these nearly all are read once an epoch."""
 _TRANSIENT = 4
@@ -64,7 +64,7 @@ def room_for(
     cached = int(groups.bytes.sum())
     if cached <= cache_mb * _MB:
         return Room(len(groups), steps, -(-prefetch // steps), cached)
-    steps = max(1, min(steps, plan.block_rows * plan.lanes // (_CHANGES * plan.batch_size)))
+    steps = max(1, min(steps, plan.rows * plan.lanes // (_CHANGES * len(groups) * plan.batch_size)))
     ahead = -(-prefetch // steps)
     group = int(groups.rows.max(initial=0)) * groups.row_bytes + int(groups.ragged_bytes.max(initial=0))
     slots = min(len(groups), 2 * len(share) + len(share) // _LANES_A_SPARE + 2)
