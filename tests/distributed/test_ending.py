@@ -10,10 +10,13 @@ import torch
 from gang import Training, train
 from learners import FEW_ROWS, TEST_ROWS, Linear, Noisy, Tokens
 from oracle import read
+from torchmetrics import MeanMetric, MinMaxMetric, RunningMean
 
 from echelon.data.manifest import Dataset
+from echelon.errors import EchelonError
 from echelon.sync import AllReduce, Averaging
 from echelon.train.config import RunConfig
+from echelon.train.metrics import compute_merged, states_to_bytes
 
 CONFIG = RunConfig(epochs=2, batch_size=24, lanes=8, seed=3, eval_batch_size=10, checkpoint_every="off")
 
@@ -76,3 +79,10 @@ def test_a_loss_that_is_not_finite_ends_it_with_advice(tmp_path: Path, dataset: 
     outcomes = Training(tmp_path, dataset, Linear(lr=1e30), CONFIG).start(2)
     assert [outcome.error for outcome in outcomes] == ["EchelonError"] * 2
     assert "try a lower learning rate" in outcomes[0].message
+
+
+def test_metrics_that_cannot_be_merged_are_refused() -> None:
+    for metric in (MinMaxMetric(MeanMetric()), RunningMean(3)):
+        metric.update(torch.tensor(1.0))
+        with pytest.raises(EchelonError, match="'odd'.*has no states of its own"):
+            compute_merged({"odd": metric}, [states_to_bytes({"odd": metric})])

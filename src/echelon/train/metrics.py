@@ -40,7 +40,8 @@ def states_to_bytes(metrics: Mapping[str, Metric]) -> bytes:
                 if not value:
                     continue
                 value = torch.cat([torch.atleast_1d(v) for v in value])
-            tensors[f"{name}/{state}"] = value.detach().cpu().contiguous()
+            # A copy: safetensors refuses states that share memory, as the defaults of some metrics do.
+            tensors[f"{name}/{state}"] = value.detach().to("cpu", copy=True).contiguous()
     return save(tensors)
 
 
