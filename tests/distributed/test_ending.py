@@ -84,5 +84,5 @@ def test_a_loss_that_is_not_finite_ends_it_with_advice(tmp_path: Path, dataset: 
 def test_metrics_that_cannot_be_merged_are_refused() -> None:
     for metric in (MinMaxMetric(MeanMetric()), RunningMean(3)):
         metric.update(torch.tensor(1.0))
-        with pytest.raises(EchelonError, match="'odd'.*has no states of its own"):
+        with pytest.raises(EchelonError, match=r"'odd'.*has no states of its own"):
             compute_merged({"odd": metric}, [states_to_bytes({"odd": metric})])
