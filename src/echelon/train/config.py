@@ -41,6 +41,7 @@ class RunConfig:
     cache_mb: int = option(1024, "a decoded split up to this size stays in the memory of each worker")
     memory_mb: int = option(2048, "most memory of a worker for row groups of a larger split")
     prefetch: int = option(8, "batches that are read ahead")
+    readers: int = option(1, "threads of each worker that read; more help where the storage is far away")
     cpus_per_worker: int = option(1, "threads of each worker")
     log_every: str = option("5s", "report the training loss every so often")
     profile: int = option(0, "trace so many steps of rank 0 with torch's and Python's profilers")
@@ -50,7 +51,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "microbatch", "max_steps", "batch_size", "batch_size_per_worker", "lanes", "patience",
-                     "eval_batch_size", "keep_checkpoints", "prefetch", "cpus_per_worker"):  # fmt: skip
+                     "eval_batch_size", "keep_checkpoints", "prefetch", "readers", "cpus_per_worker"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise EchelonError(f"--{name.replace('_', '-')} must be at least 1, got {value}")

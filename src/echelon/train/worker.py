@@ -123,6 +123,7 @@ def _loader(job: Job, dataset: Dataset, world: World) -> Loader:
         cache_mb=job.config.cache_mb,
         budget_mb=job.config.memory_mb,
         prefetch=job.config.prefetch,
+        readers=job.config.readers,
     )
 
 
