@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from echelon.data.plan import steps_in_epoch
 from echelon.errors import EchelonError
 from echelon.launch.local import train_here
 from echelon.launch.torchrun import started_by_torchrun, train_as_rank
-from echelon.train.checkpoint import newest
+from echelon.train.checkpoint import newest_whole
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, FINISHED, RUNNING, results_of
 from echelon.train.run import Event, RunFolder
@@ -67,15 +68,18 @@ def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) 
     """Trains until the end and writes results.json; of a training that fails, too.
 
     Args:
-        begin: makes or checks the folder of the run, before anything is written to it. Called once for all workers.
+        begin: makes or checks the folder of the run and the dataset, before anything else is written. Called once for
+            all workers.
+        on_event: gets events as they happen; what it raises is dropped.
 
     Raises:
         EchelonError: the root cause of a failure.
     """
     folder, begun = RunFolder(job.run), False
-    steps = steps_in_epoch(open_dataset(job.dataset).rows(SPLIT), job.config.resolved_batch_size)
 
     def conclude(state: str, progress: Progress, error: str = "") -> None:
+        rows = open_dataset(job.dataset).rows(SPLIT)
+        steps = steps_in_epoch(rows, job.config.resolved_batch_size)
         attempts = folder.newest_attempt()
         folder.write_results(
             results_of(state, progress, steps_per_epoch=steps, workers=place.size, attempts=attempts, error=error)
@@ -88,14 +92,26 @@ def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) 
         conclude(RUNNING, _reached(folder))
 
     try:
-        progress = _run(job, place, folder, start, on_event)
+        progress = _run(job, place, folder, start, _harmless(on_event))
     except BaseException as error:
         if begun:
-            with suppress(EchelonError):  # what failed is more important than that it cannot be noted
+            with suppress(Exception):  # what failed is more important than that it cannot be noted
                 conclude(FAILED, _reached(folder), str(error) or type(error).__name__)
         raise
     if begun:
         conclude(FINISHED, progress)
+
+
+def _harmless(on_event: OnEvent) -> OnEvent:
+    """The same function, whose failures end no training: a terminal may be closed while it goes on."""
+
+    def tell(event: Event) -> None:
+        try:
+            on_event(event)
+        except Exception as error:
+            logging.getLogger(__name__).debug("an event was not shown: %s", error)
+
+    return tell
 
 
 def _run(job: Job, place: Place, folder: RunFolder, start: Callable[[], None], on_event: OnEvent) -> Progress:
@@ -114,5 +130,5 @@ def _run(job: Job, place: Place, folder: RunFolder, start: Callable[[], None], o
 
 
 def _reached(folder: RunFolder) -> Progress:
-    checkpoint = newest(folder)
+    checkpoint, _ = newest_whole(folder)
     return Progress.from_json(checkpoint.state["progress"]) if checkpoint else Progress()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from echelon.errors import EchelonError
-from echelon.train.checkpoint import Checkpoint, newest
+from echelon.train.checkpoint import Checkpoint, newest_whole
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.run import RunFolder
@@ -26,15 +26,15 @@ class Trained:
 
 
 def newest_of(folder: RunFolder) -> Checkpoint:
-    """The newest checkpoint of a run.
+    """The newest checkpoint of a run that is not damaged.
 
     Raises:
         EchelonError: there is no such run, or it has no checkpoint yet.
     """
-    checkpoint = newest(folder)
+    checkpoint, damage = newest_whole(folder)
     if checkpoint is None:
-        state = folder.results.get("state", "not started")
         folder.asked  # noqa: B018 (says so if there is no run at all)
+        state = damage or folder.results.get("state", "not started")
         raise EchelonError(f"the run {folder.url} has no checkpoint to load; its state is: {state}")
     return checkpoint
 
