@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +21,12 @@ from echelon.data.storage import open_storage
 from echelon.driver import OnEvent, Place, drive
 from echelon.errors import EchelonError
 from echelon.inference import Evaluation, evaluate_run, predict_run
+from echelon.launch.torchrun import restarted
 from echelon.sync.allreduce import AllReduce
 from echelon.sync.protocol import Strategy
-from echelon.train.checkpoint import newest
+from echelon.train.checkpoint import newest_whole
 from echelon.train.config import RunConfig
-from echelon.train.learner import Learner
+from echelon.train.learner import Learner, describe
 from echelon.train.restore import check_resumable, order_facts
 from echelon.train.run import Event, RunFolder
 from echelon.train.trained import load_trained
@@ -70,28 +74,56 @@ def fit(
         EchelonError: what the user can mend: the root cause, not its echo on another worker.
     """
     place = Place(workers, master, conf)
+    _check_weights(weights, place.size)
     folder = RunFolder(str(run) if run is not None else new_folder(type(learner).__name__, place))
-    old = resume and folder.exists()
+    old = (resume or restarted()) and folder.exists()
     if old:
         config, strategy = config or folder.config, strategy or folder.strategy
     elif place.is_first and folder.exists():
         raise EchelonError(f"there is a run at {folder.url} already: resume it, or choose another folder")
-    config = (config or RunConfig()).resolved(place.size)
-    strategy = strategy or AllReduce()
-    dataset = dataset_of(data, folder.storage.url_of("dataset"), reuse=old)
-    checkpoint = newest(folder) if old else None
-    if checkpoint is not None:
-        check_resumable(checkpoint, strategy, order_facts(dataset, config))
+    resolved, agreed = (config or RunConfig()).resolved(place.size), strategy or AllReduce()
+    home = folder.storage.url_of("dataset")
 
     def begin() -> None:
+        dataset = dataset_of(data, home, reuse=old)
         if old:
-            folder.change(learner, config, place.size)
+            _check_resumable(folder, learner, agreed, resolved, dataset)
+            folder.change(learner, resolved, place.size)
         else:
-            folder.create(learner, strategy, config, dataset, place.size, recipe)
+            folder.create(learner, agreed, resolved, dataset, place.size, recipe)
 
-    job = Job(folder.url, dataset.url, learner, strategy, config, tuple(weights) if weights else None)
+    job = Job(folder.url, _url_of(data, home), learner, agreed, resolved, tuple(weights) if weights else None)
     drive(job, place, begin, on_event or _ignore)
     return Run(folder.url, learner)
+
+
+def _check_weights(weights: Sequence[float] | None, workers: int) -> None:
+    if weights is not None and (len(weights) != workers or not all(0 < weight < math.inf for weight in weights)):
+        raise EchelonError(f"weights must be a positive number for each of {workers} workers, got {list(weights)}")
+
+
+def _check_resumable(
+    folder: RunFolder, learner: Learner, strategy: Strategy, config: RunConfig, dataset: Dataset
+) -> None:
+    """Refuses to go on with what would not be the same training, before anything is changed.
+
+    Raises:
+        EchelonError: says what was another.
+    """
+    # Through JSON, in which the stored one has lists for tuples.
+    stored, now = folder.asked["learner"], json.loads(json.dumps(describe(learner)))
+    if stored["type"].partition(":")[2] != now["type"].partition(":")[2]:
+        raise EchelonError(f"the run {folder.url} trains {stored['type']}, not {now['type']}: start a new run")
+    other = [
+        f"{name} {stored['fields'].get(name)!r} (now {value!r})"
+        for name, value in now["fields"].items()
+        if stored["fields"].get(name) != value and name not in learner.changeable
+    ]
+    if other:
+        raise EchelonError(f"the learner of the run {folder.url} has {', '.join(other)}: keep it, or start a new run")
+    checkpoint, _ = newest_whole(folder)
+    if checkpoint is not None:
+        check_resumable(checkpoint, strategy, order_facts(dataset, config))
 
 
 def load(run: str | Path, *, device: torch.device | str = "cpu") -> nn.Module:
@@ -182,24 +214,33 @@ def dataset_of(data: Data, home: str, *, reuse: bool = False) -> Dataset:
     """Data as a dataset; the manifest of Parquet files and the rows of a DataFrame are put into `home`.
 
     Args:
-        reuse: take what was put there earlier.
+        reuse: take the rows of the DataFrame that were written there before.
 
     Raises:
         EchelonError: there is neither a dataset nor Parquet at the URL, or it cannot be used as one.
     """
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, str | Path) and open_storage(data).exists(MANIFEST):
-        return open_dataset(str(data))
-    if reuse and open_storage(home).exists(MANIFEST):
-        return open_dataset(home)
     if isinstance(data, str | Path):
+        if _url_of(data, home) != home:
+            return open_dataset(str(data))
         from echelon.data.adopt import adopt
 
-        return adopt(str(data), home)
+        return adopt(str(data), home, overwrite=True)
+    if reuse and open_storage(home).exists(MANIFEST):
+        return open_dataset(home)
     from echelon.spark.frame import write_frame
 
-    return write_frame(data, home)
+    return write_frame(data, home, overwrite=True)
+
+
+def _url_of(data: Data, home: str) -> str:
+    """Where `dataset_of` has the dataset."""
+    if isinstance(data, Dataset):
+        return data.url
+    if isinstance(data, str | Path) and open_storage(data).exists(MANIFEST):
+        return open_storage(data).url
+    return home
 
 
 @contextmanager
@@ -213,9 +254,12 @@ def _borrowed(data: Data, folder: RunFolder) -> Iterator[Dataset]:
 
 
 def new_folder(name: str, place: Place) -> str:
+    """A folder in runs/ that does not exist yet."""
     if place.size > 1 and not place.on_spark:
         raise EchelonError("under torchrun the workers must know where to meet: name the run's folder (run=… or --run)")
-    return os.path.join("runs", f"{name.lower()}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    folder = os.path.join("runs", f"{name.lower()}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    names = chain([folder], (f"{folder}-{number}" for number in count(2)))
+    return next(path for path in names if not os.path.exists(path))
 
 
 def _ignore(event: Event) -> None:

@@ -96,10 +96,14 @@ def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) 
     except BaseException as error:
         if begun:
             with suppress(Exception):  # what failed is more important than that it cannot be noted
-                conclude(FAILED, _reached(folder), str(error) or type(error).__name__)
+                conclude(FAILED, _reached(folder), _why(error))
         raise
     if begun:
         conclude(FINISHED, progress)
+
+
+def _why(error: BaseException) -> str:
+    return str(error) or ("interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
 
 
 def _harmless(on_event: OnEvent) -> OnEvent:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,7 +18,7 @@ from echelon.cli.runs import compare, report, runs
 from echelon.errors import EchelonError
 from echelon.recipes import READY, find_recipe
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def build(arguments: list[str]) -> typer.Typer:
@@ -49,14 +51,15 @@ def build(arguments: list[str]) -> typer.Typer:
 def main() -> None:
     """Runs one command; the exit status is 1 for an error that is explained, 2 for a wrong command line."""
     _quiet()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         build(sys.argv[1:])()
     except EchelonError as error:
         complain(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        say("interrupted")
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as error:
+        say(str(error) or "interrupted")
+        sys.exit(TERMINATED if error.args else INTERRUPTED)
 
 
 def _options(
@@ -65,6 +68,11 @@ def _options(
     if version:
         OUT.print(echelon.__version__)
         raise typer.Exit
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Ends as Ctrl-C does, so that the run says that it failed: schedulers end processes this way."""
+    raise KeyboardInterrupt("terminated by SIGTERM")
 
 
 def _quiet() -> None:

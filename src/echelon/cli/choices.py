@@ -17,7 +17,7 @@ from echelon.train.config import option
 class PlaceOptions:
     """Where the workers run."""
 
-    workers: int = option(1, "workers that share the work; one needs no Spark")
+    workers: int = option(1, "workers that share the work; to train or use a model, one needs no Spark")
     master: str | None = option(None, "Spark master, as local[4], spark://host:7077, yarn or k8s://… (default: here)")
     conf: list[str] = field(
         default_factory=list, metadata={"help": "Spark setting name=value; may be given several times"}
@@ -47,6 +47,7 @@ class StrategyOptions:
         "allreduce", "allreduce: gradients in every step; averaging: parameters every --sync-every steps (SparkNet)"
     )
     sync_every: int | None = option(None, "averaging: local steps between two averages (default: the recipe's)")
+    find_unused_parameters: bool = option(False, "allreduce: for models that leave parameters out in some steps")
 
     def chosen(self, default_sync_every: int) -> Strategy:
         """The strategy.
@@ -55,7 +56,9 @@ class StrategyOptions:
             EchelonError: --sync-every was given for a strategy that synchronises in every step.
         """
         if self.strategy == "averaging":
-            return Averaging(self.sync_every or default_sync_every)
+            if self.find_unused_parameters:
+                raise EchelonError("--find-unused-parameters is for --strategy allreduce")
+            return Averaging(default_sync_every if self.sync_every is None else self.sync_every)
         if self.sync_every not in (None, 1):
             raise EchelonError(f"--sync-every {self.sync_every} needs --strategy averaging")
-        return AllReduce()
+        return AllReduce(self.find_unused_parameters)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from echelon.cli.choices import PlaceOptions, StrategyOptions
-from echelon.cli.console import OUT, describe, say
+from echelon.cli.console import describe, say
 from echelon.cli.options import Given, expanded
 from echelon.cli.reporting import show_evaluation, show_run
 from echelon.cli.training import Order, train
@@ -121,7 +121,7 @@ def _predict(
     folder, where = RunFolder(run), place.place
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
         written = predict_run(folder, dataset, out, where, split=split, batch_size=batch_size, overwrite=overwrite)
-    OUT.print(describe(written))
+    say(describe(written))
 
 
 @contextmanager

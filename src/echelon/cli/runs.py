@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,7 +24,7 @@ def runs(
 
 def report(
     run: Annotated[str, typer.Argument(help="the folder of a run", metavar="RUN")],
-    out: Annotated[Path | None, typer.Option(help="HTML file to write (default: report.html in the run)")] = None,
+    out: Annotated[str | None, typer.Option(help="HTML file to write, path or URL (default: in the run)")] = None,
 ) -> None:
     """Writes the page of a run, with its curves and some predictions."""
     from echelon.api import Run
@@ -33,14 +32,14 @@ def report(
 
     trained = Run(run)
     name = trained.asked.get("recipe")
-    say(f"report: {write_report(trained, find_recipe(name) if name else None, str(out) if out else None)}")
+    say(f"report: {write_report(trained, find_recipe(name) if name else None, out)}")
 
 
 def compare(
     run: Annotated[list[str], typer.Argument(help="folders of runs; those that differ by the seed alone are grouped")],
     metric: Annotated[str | None, typer.Option(help="metric to compare (default: what the runs are judged by)")] = None,
     target: Annotated[float | None, typer.Option(help="value whose cost in steps, seconds and bytes is shown")] = None,
-    out: Annotated[Path, typer.Option(help="HTML file to write")] = Path("compare.html"),
+    out: Annotated[str, typer.Option(help="HTML file to write (path or URL)")] = "compare.html",
 ) -> None:
     """Compares runs: a metric against steps, seconds and bytes."""
     from echelon.report.compare import compare_page, compare_runs, compare_table

@@ -12,8 +12,10 @@ from echelon.cli.options import Given
 from echelon.data.manifest import Dataset
 from echelon.driver import Place
 from echelon.errors import EchelonError
+from echelon.launch.torchrun import restarted
 from echelon.recipes.recipe import Recipe
 from echelon.report.progress import LiveProgress
+from echelon.report.summary import strategy_label
 from echelon.sync.protocol import Strategy
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner, describe
@@ -37,11 +39,16 @@ class Order:
 
 def train(order: Order) -> Run | None:
     """Trains until the end; None in those processes of torchrun that have nothing to tell."""
+    if order.resume and order.run is None:
+        raise EchelonError("--resume needs --run: which run shall go on?")
     run = order.run or new_folder(order.recipe.name, order.place)
     learner, strategy, config = _resumed(order, RunFolder(run)) or _new(order)
     if order.place.is_first:
+        if order.resume and not RunFolder(run).exists():
+            say(f"there is no run at {run} yet, so a new one begins")
+        label = strategy_label({"strategy": describe(strategy)})
         say(
-            f"{run}: {strategy}, {order.place.size} worker{'s' if order.place.size > 1 else ''}, "
+            f"{run}: {label}, {order.place.size} worker{'s' if order.place.size > 1 else ''}, "
             f"batches of {config.batch_size} rows from {config.lanes} lanes"
         )
     with LiveProgress(ERR) as progress:
@@ -78,15 +85,26 @@ def _resumed(order: Order, folder: RunFolder) -> tuple[Learner, Strategy, RunCon
     Raises:
         EchelonError: other flags were given for what a run keeps for life.
     """
-    if not (order.resume and folder.exists()):
+    if not ((order.resume or restarted()) and folder.exists()):
         return None
-    config = replace(folder.config, **order.given.of(order.config)).resolved(order.place.size)
+    given = order.given.of(order.config)
+    _refuse_other_batch(given.pop("batch_size_per_worker", None), folder.config, order.place.size)
+    config = replace(folder.config, **given).resolved(order.place.size)
     learner, strategy = order.recipe.resumed(folder.learner, order.dataset, config), folder.strategy
     if order.given.of(order.options):
         _refuse_other(learner, order.recipe.learner(order.dataset, order.options, config))
     if order.given.of(order.strategy):
         _refuse_other(strategy, order.strategy.chosen(strategy.sync_every))
     return learner, strategy, config
+
+
+def _refuse_other_batch(per_worker: int | None, stored: RunConfig, workers: int) -> None:
+    """The global batch belongs to the run, however it was given when it was created."""
+    if per_worker is not None and per_worker * workers != stored.resolved_batch_size:
+        raise EchelonError(
+            f"--batch-size-per-worker {per_worker} on {workers} workers is a batch of {per_worker * workers} rows, but "
+            f"the run was begun with batches of {stored.resolved_batch_size}: leave it out, or start a new run"
+        )
 
 
 def _refuse_other(kept: Learner | Strategy, wanted: Learner | Strategy) -> None:

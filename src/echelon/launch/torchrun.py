@@ -23,6 +23,11 @@ def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(environment)
 
 
+def restarted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether torchrun started this process again, after a failure: the run goes on."""
+    return started_by_torchrun(environment) and int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def meeting_store(environment: Mapping[str, str] = os.environ) -> dist.Store:
     """The store that torchrun's processes meet in, with the keys of this start apart from those of earlier ones.
 

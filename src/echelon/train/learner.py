@@ -30,6 +30,8 @@ class Learner(ABC):
 
     columns: ClassVar[tuple[str, ...] | None] = None
     """The columns to read; None for all."""
+    changeable: ClassVar[tuple[str, ...]] = ()
+    """Fields that may have another value when a run is resumed, such as the length of a schedule."""
 
     @abstractmethod
     def model(self) -> nn.Module:

@@ -37,6 +37,7 @@ class ImagesLearner(Learner):
     """
 
     columns: ClassVar[tuple[str, ...] | None] = (IMAGE, LABEL)
+    changeable: ClassVar[tuple[str, ...]] = ("total_steps",)
 
     classes: list[str]
     size: list[int]
