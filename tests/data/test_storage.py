@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import boto3
@@ -31,6 +34,64 @@ def test_a_file_comes_back_as_it_was_written(storage: Storage) -> None:
     storage.write("a/b=c/file.bin", b"new")
     assert storage.read("a/b=c/file.bin") == b"new"
     assert pickle.loads(pickle.dumps(storage)).read("a/b=c/file.bin") == b"new"
+
+
+SMALL_FILES_ONLY = """
+import resource, signal, sys
+from echelon.data.storage import open_storage
+from echelon.errors import StorageError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    open_storage(sys.argv[1]).write("config.json", b"n" * 5000)
+except StorageError as error:
+    print(error)
+"""
+
+KILLED_BEFORE_ITS_PLACE = """
+import os, signal, sys
+import pyarrow.fs
+from echelon.data import storage
+class Disk(pyarrow.fs.LocalFileSystem):
+    def move(self, source, target):
+        os.kill(os.getpid(), signal.SIGKILL)
+storage.pafs.LocalFileSystem = Disk
+storage.open_storage(sys.argv[1]).write("folder/config.json", b"new")
+"""
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    storage.write("config.json", b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_FILES_ONLY, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert f"cannot write {tmp_path}/config.json: " in done.stdout
+    assert storage.read("config.json") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_what_a_killed_writer_left_beside_a_file_is_no_file(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_BEFORE_ITS_PLACE, str(tmp_path)], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "folder").iterdir())) == 1, "it was killed between writing and putting into place"
+    storage = open_storage(tmp_path)
+    assert storage.list() == storage.child("folder").list() == []
+    storage.write("folder/config.json", b"new")
+    storage.write("folder/.hidden", b"")
+    assert [entry.path for entry in storage.list()] == ["folder/.hidden", "folder/config.json"]
+
+
+def test_folders_overlap_where_one_lies_in_the_other(storage: Storage, tmp_path: Path) -> None:
+    storage.write("a/b", b"")
+    for other in (storage, storage.child("a"), open_storage(f"{storage.url}/")):
+        assert storage.overlaps(other)
+        assert other.overlaps(storage)
+    assert not storage.child("a").overlaps(storage.child("ab"))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    assert open_storage(tmp_path / "link" / "x").overlaps(open_storage((tmp_path / "disk").as_uri()))
+    assert not open_storage(tmp_path / "elsewhere").overlaps(storage)
 
 
 def test_json_comes_back(storage: Storage) -> None:

@@ -66,19 +66,36 @@ def commit(
     Data files of attempts that do not count are deleted first.
 
     Raises:
-        DataError: there are no rows at all, or `info` cannot be JSON.
+        DataError: there are no rows at all, a file cannot be seen here, or `info` cannot be JSON.
     """
     if not any(file.rows for files in splits.values() for file in files):
         raise DataError(f"no rows were written to {storage.url}: a dataset needs at least one")
     check_info(info or {})
     manifest = Manifest(schema, dict(splits), dict(info or {}), dict(assets or {}), shuffled, data_url)
-    counted = {file.path for files in splits.values() for file in files}
-    for entry in storage.list():
-        if entry.path.startswith("split=") and entry.path not in counted:
-            storage.delete(entry.path)
+    present = {entry.path: entry.size for entry in storage.list()}
+    counted = {file.path: file.size for files in splits.values() for file in files}
+    if not data_url:
+        _check_present(storage, counted, present)
+    for path in present:
+        if path.startswith("split=") and path not in counted:
+            storage.delete(path)
     storage.write_json(MANIFEST, manifest.to_json())
     storage.delete(WRITING)
     return Dataset(storage, manifest)
+
+
+def _check_present(storage: Storage, counted: Mapping[str, int], present: Mapping[str, int]) -> None:
+    """
+    Raises:
+        DataError: files that workers say they wrote are not here, or have another size. Their hosts have another
+            folder of this name.
+    """
+    unseen = [path for path, size in counted.items() if present.get(path) != size]
+    if unseen:
+        raise DataError(
+            f"{len(unseen)} of {len(counted)} files of {storage.url}, such as {unseen[0]}, were written by workers but "
+            "cannot be seen here: use a folder that all hosts share, such as s3://, hdfs:// or a network file system"
+        )
 
 
 def write_asset(storage: Storage, name: str, array: np.ndarray) -> Asset:

@@ -1,7 +1,8 @@
 """One folder somewhere: on a disk, in an object store or in HDFS, always with the same few operations.
 
-Object stores have neither rename nor folders, so nothing here relies on them: a file appears whole when its writer is
-closed, and what belongs together is committed by a manifest that is written last.
+Object stores have neither rename nor folders, so nothing relies on them: there a file appears whole when its writer is
+closed, and what belongs together is committed by a manifest that is written last. Only on a disk, where a file is there
+from its first byte on, small files are written beside their place and then put into it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ import pyarrow.fs as pafs
 from echelon.data.objects import ObjectServer
 from echelon.errors import DataError, StorageError
 
+_UNFINISHED = re.compile(r"(?:.*/)?\.[^/]+\.[0-9a-f]{32}\.unfinished")
 _SCHEMES = ("file", "s3", "hdfs", "gs", "abfs", "abfss")
 
 
@@ -67,9 +70,22 @@ class Storage:
             return file.read()
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a whole file, in place of one that is there."""
-        with self._named("write", path), self.open_output(path) as file:
-            file.write(content)
+        """Write a whole file, in place of one that is there. A writer that fails or is killed leaves the old one."""
+        if not self._is_local:
+            with self._named("write", path), self.open_output(path) as file:
+                file.write(content)
+            return
+        folder, slash, name = path.rpartition("/")
+        unfinished = f"{folder}{slash}.{name}.{uuid.uuid4().hex}.unfinished"
+        with self._named("write", path):
+            try:
+                with self._created(unfinished) as file:
+                    file.write(content)
+                self._system.move(self._path(unfinished), self._path(path))
+            except BaseException:
+                with suppress(OSError):
+                    self._system.delete_file(self._path(unfinished))
+                raise
 
     def read_json(self, path: str) -> Any:
         """The content of a JSON file.
@@ -92,12 +108,9 @@ class Storage:
             return self._system.open_input_file(self._path(path))
 
     def open_output(self, path: str) -> pa.NativeFile:
-        """A new file, which is there once it is closed."""
-        target = self._path(path)
+        """A new file, which is there once it is closed; on a disk it grows in its place."""
         with self._named("write", path):
-            if isinstance(self._system, pafs.LocalFileSystem):
-                self._system.create_dir(target.rpartition("/")[0], recursive=True)
-            return self._system.open_output_stream(target)
+            return self._created(path)
 
     def exists(self, path: str) -> bool:
         """Whether there is a file at this path; a folder is none."""
@@ -113,12 +126,15 @@ class Storage:
         return info.size
 
     def list(self, prefix: str = "", recursive: bool = True) -> list[Entry]:
-        """The files in the folder `prefix`, sorted by path; none where there is no such folder."""
+        """The files in the folder `prefix`, sorted by path; none where there is no such folder.
+
+        What a killed `write` left beside its place is no file.
+        """
         selector = pafs.FileSelector(self._path(prefix), allow_not_found=True, recursive=recursive)
         with self._named("list", prefix):
             found = self._system.get_file_info(selector)
         start = len(self._base.rstrip("/")) + 1
-        files = (info for info in found if info.type == pafs.FileType.File)
+        files = (f for f in found if f.type == pafs.FileType.File and not _UNFINISHED.fullmatch(f.path))
         return sorted((Entry(info.path[start:], info.size) for info in files), key=lambda entry: entry.path)
 
     def delete(self, path: str) -> None:
@@ -141,6 +157,23 @@ class Storage:
                 return
             for entry in self.list(path):
                 self._server.delete(self._path(entry.path))
+
+    def overlaps(self, other: Storage) -> bool:
+        """Whether one of the two folders is the other, or lies in it."""
+        if not self._system.equals(other._system):
+            return False
+        mine, its = (f"{_resolved(folder)}/" for folder in (self, other))
+        return mine.startswith(its) or its.startswith(mine)
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._system, pafs.LocalFileSystem)
+
+    def _created(self, path: str) -> pa.NativeFile:
+        target = self._path(path)
+        if self._is_local:
+            self._system.create_dir(target.rpartition("/")[0], recursive=True)
+        return self._system.open_output_stream(target)
 
     def _path(self, path: str) -> str:
         if path.startswith("/") or ".." in path.split("/"):
@@ -187,6 +220,12 @@ def open_storage(url: str | os.PathLike[str]) -> Storage:
     query = _endpoint(parts.scheme, parts.query)
     system, base = _connect(clean, query, os.getpid())
     return Storage(clean, system, base, _server(system, query))
+
+
+def _resolved(storage: Storage) -> str:
+    """The path of a folder without symbolic links."""
+    base = os.path.realpath(storage._base) if storage._is_local else storage._base
+    return base.rstrip("/")
 
 
 def _endpoint(scheme: str, query: str) -> str:
