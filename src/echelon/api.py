@@ -204,6 +204,8 @@ class Run:
         split: default all of them.
         """
         place = Place(workers, master, conf)
+        if not place.is_first:
+            raise EchelonError("under torchrun let rank 0 alone predict: the others would write over its files")
         with _borrowed(data, self._folder) as dataset:
             return predict_run(
                 self._folder, dataset, str(out), place, split=split, learner=self._learner, overwrite=overwrite

@@ -166,3 +166,14 @@ def test_sigterm_leaves_a_run_that_says_that_it_failed(dataset: echelon.Dataset,
         assert process.wait(30) != 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert (results["state"], results["error"]) == ("failed", "terminated by SIGTERM")
+
+
+def test_under_torchrun_the_other_ranks_write_no_predictions(
+    dataset: echelon.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = echelon.fit(LineLearner(), dataset, CONFIG, run=tmp_path / "run")
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(EchelonError, match="rank 0 alone"):
+        run.predict(dataset, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -125,6 +125,8 @@ def test_a_wrong_option_is_answered_with_what_is_right(echelon: Echelon, dataset
         (("--strategy", "gossip"), "averaging"),
         (("--model", "vgg"), "resnet"),
         (("--sync-every", "5"), "--strategy averaging"),
+        (("--strategy", "averaging", "--sync-every", "0"), "at least one step"),
+        (("--resume",), "--run"),
         (("--conf", "spark.x"), "name=value"),
         (("--workers", "200"), "at most"),
         (("--eval-every", "sometimes"), "1epoch"),
@@ -133,6 +135,20 @@ def test_a_wrong_option_is_answered_with_what_is_right(echelon: Echelon, dataset
         assert done.code in (1, 2)
         assert told in done.err, flags
         assert "Traceback" not in done.err
+
+
+def test_a_batch_that_was_given_per_worker_is_resumed_with_the_same_command(
+    echelon: Echelon, dataset: Path, tmp_path: Path
+) -> None:
+    command = ("images", "train", dataset, "--run", tmp_path / "run", "--batch-size-per-worker", 30, "--resume")
+    begun = echelon(*command, "--epochs", 1)
+    assert begun.code == 0, begun.err
+    assert "a new one begins" in begun.err
+    assert echelon(*command, "--epochs", 2).code == 0
+    other = echelon(*command, "--epochs", 2, "--workers", 2)
+    assert other.code == 1
+    assert "60 rows" in other.err
+    assert "batches of 30" in other.err
 
 
 def test_helps_name_every_command(echelon: Echelon) -> None:
