@@ -1,4 +1,4 @@
-"""What all tests may use: the shared data sets, where there are any, and a real S3 server."""
+"""What all tests may use: the shared data sets, where there are any, a real S3 server, and a real Spark."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SHARED_DATA = "ECHELON_TEST_DATA"
 START_SECONDS = 20.0
@@ -24,6 +28,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there is no folder {folder}: set {SHARED_DATA}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """local[2,8] in this process: two slots, and eight tries of a task."""
+    from echelon.spark.session import session
+
+    made = session("local[2,8]", workers=2)
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from commands import CLASSES, Done, Echelon
@@ -12,18 +12,13 @@ from commands import CLASSES, Done, Echelon
 from echelon.cli import app
 from echelon.cli.console import ERR, OUT
 from echelon.recipes.images.made import made_images, write_class_folders
-from echelon.spark.session import session
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _spark() -> Iterator[None]:
-    made = session("local[2,8]", workers=2)
-    yield
-    made.stop()
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @pytest.fixture
-def echelon(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Echelon:
+def echelon(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Echelon:
     """Runs `echelon ARGUMENTS…` in a wide terminal."""
     monkeypatch.setattr(OUT, "width", 200)
     monkeypatch.setattr(ERR, "width", 200)

@@ -66,7 +66,7 @@ def test_all_of_the_test_set_is_evaluated_and_predicted_once(run, dataset, tmp_p
 
 
 def test_labels_that_mean_other_classes_are_not_evaluated(run, tmp_path):
-    other = small_dataset(tmp_path, {"test": 14}, classes=[*CLASSES[1:], CLASSES[0]])
+    other = small_dataset(tmp_path / "other", {"test": 14}, classes=[*CLASSES[1:], CLASSES[0]])
     for use in (run.evaluate, lambda dataset: run.predict(dataset, tmp_path / "out")):
         with pytest.raises(DataError, match="the model was trained on ant, bee"):
             use(other)
