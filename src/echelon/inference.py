@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+from torch import nn
 
 from echelon.data.cells import encode
-from echelon.data.commit import commit, start
+from echelon.data.commit import check_free, commit, start
 from echelon.data.manifest import DataFile, Dataset
 from echelon.data.part_writer import PartWriter
 from echelon.data.schema import Schema
-from echelon.data.storage import open_storage
+from echelon.data.storage import Storage, open_storage
 from echelon.driver import Place
 from echelon.errors import DataError, EchelonError
 from echelon.train.checkpoint import Checkpoint
@@ -27,10 +27,12 @@ from echelon.train.config import RunConfig
 from echelon.train.evaluate import evaluate_span, evaluation_split, metrics_of, span_of
 from echelon.train.learner import Learner
 from echelon.train.metrics import compute_merged
-from echelon.train.predict import predict_span, schema_of
+from echelon.train.predict import Columns, check_same, predict_span, schema_of
 from echelon.train.run import RunFolder
-from echelon.train.trained import Trained, load_trained, newest_of
-from echelon.world import default_device
+from echelon.train.trained import load_trained, newest_of
+from echelon.world import default_device, threads
+
+_ROWS_TO_TRY = 2
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,8 @@ class Work:
     checkpoint: Checkpoint
     config: RunConfig
 
-    def load(self) -> Trained:
-        """The model on this worker's device."""
-        torch.set_num_threads(self.config.cpus_per_worker)
-        return load_trained(RunFolder(self.run), self.learner, self.checkpoint, default_device())
+
+Use = Callable[[Work, nn.Module, Span], bytes]
 
 
 def evaluate_run(
@@ -88,8 +88,10 @@ def evaluate_run(
     """
     split = evaluation_split(dataset, split) or _only(dataset)
     rows = dataset.rows(split)
+    if not rows:
+        raise DataError(f"the split '{split}' of {dataset.url} has no rows to evaluate on")
     work = _work(folder, dataset, learner, batch_size)
-    states = _over(place, _EvaluateSpan(work), _spans(dataset, [split], place.workers))
+    states = _over(place, work, _evaluate, _spans(dataset, [split], place.workers))
     metrics = compute_merged(metrics_of(work.learner), states)
     return Evaluation(split, rows, metrics, work.learner.baseline(dataset, split))
 
@@ -105,63 +107,83 @@ def predict_run(
     batch_size: int | None = None,
     overwrite: bool = False,
 ) -> Dataset:
-    """Writes a prediction for every row, in order and with its key, as a dataset with the same splits.
+    """Writes a prediction for every row, in order, as a dataset with the same splits.
+
+    Beside what the learner predicts are the row's number, "row", and those columns by which the predictions are joined
+    with what they are about: every number and string that the learner does not read, and "key".
 
     Args:
-        split: default all of them. overwrite: whether a dataset at `out` may be replaced.
+        split: default all of them. overwrite: whether a dataset at `out` may be replaced; nothing is deleted before
+        the model has predicted something.
 
     Raises:
-        EchelonError: the learner predicts nothing, there is no checkpoint, or there is a dataset at `out`.
+        EchelonError: the learner predicts nothing, there is no checkpoint, there is a dataset at `out`, or `out` is
+        where the rows come from.
     """
     if split is not None and split not in dataset.splits:
         raise EchelonError(f"{dataset.url} has no split '{split}'; there are: {', '.join(dataset.splits)}")
-    work = _work(folder, dataset, learner, batch_size)
     storage = open_storage(out)
+    for source in (dataset.storage, dataset.data):
+        if storage.overlaps(source):
+            raise DataError(
+                f"predictions cannot be written to {storage.url}: what they are about is read from {source.url}. "
+                "Choose another folder"
+            )
+    check_free(storage, overwrite)
+    work = _work(folder, dataset, learner, batch_size)
+    spans = _spans(dataset, [split] if split else list(dataset.splits), place.workers)
+    if not spans:
+        raise DataError(f"{dataset.url} has no rows to predict" + (f" in the split '{split}'" if split else ""))
+    schema = _schema(place, work, spans[0])
     start(storage, overwrite=overwrite)
-    spans = _spans(dataset, [split] if split else [s for s in dataset.splits if dataset.rows(s)], place.workers)
-    parts = [json.loads(part) for part in _over(place, _PredictSpan(work, out), spans)]
-    if not parts:
-        raise DataError(f"{dataset.url} has no rows to predict")
     files: dict[str, list[DataFile]] = {}
-    for span, part in zip(spans, parts, strict=True):
-        files.setdefault(span.split, []).append(DataFile.from_json(part["file"]))
-    info = {"run": folder.url, "step": work.checkpoint.step, "dataset": dataset.url}
+    for span, file in zip(spans, _over(place, work, _Write(storage, schema), spans), strict=True):
+        files.setdefault(span.split, []).append(DataFile.from_json(json.loads(file)))
     return commit(
         storage,
-        Schema.from_json(parts[0]["schema"]),
+        schema,
         {name: tuple(of_split) for name, of_split in files.items()},
-        info=info,
+        info={"run": folder.url, "step": work.checkpoint.step, "dataset": dataset.url},
         shuffled=False,
     )
 
 
-class _EvaluateSpan:
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def __call__(self, span: Span) -> bytes:
-        work, trained = self._work, self._work.load()
-        return evaluate_span(work.learner, trained.model, work.dataset, span.split, (span.start, span.end), work.config)
+def _evaluate(work: Work, model: nn.Module, span: Span) -> bytes:
+    return evaluate_span(work.learner, model, work.dataset, span.split, (span.start, span.end), work.config)
 
 
-class _PredictSpan:
-    def __init__(self, work: Work, out: str) -> None:
-        self._work, self._out = work, out
+def _predict(work: Work, model: nn.Module, span: Span) -> Iterator[Columns]:
+    return predict_span(work.learner, model, work.dataset, span.split, (span.start, span.end), work.config)
 
-    def __call__(self, span: Span) -> bytes:
-        work, trained = self._work, self._work.load()
-        schema, writer = None, None
-        for columns in predict_span(
-            work.learner, trained.model, work.dataset, span.split, (span.start, span.end), work.config
-        ):
-            if writer is None or schema is None:
-                schema = schema_of(columns)
-                # A task that Spark runs twice writes two files; the driver counts the one that it hears of.
-                writer = PartWriter(open_storage(self._out), span.split, schema, span.number, uuid.uuid4().hex[:8])
-            writer.write(encode(schema, columns))
-        if writer is None or schema is None:
-            raise AssertionError(f"{span} is empty")
-        return json.dumps({"file": writer.close().to_json(), "schema": schema.to_json()}).encode()
+
+def _try(work: Work, model: nn.Module, span: Span) -> bytes:
+    """The schema of the predictions for some rows."""
+    return json.dumps(schema_of(next(_predict(work, model, span))).to_json()).encode()
+
+
+@dataclass(frozen=True)
+class _Write:
+    """Predicts and writes the rows of a span as one file."""
+
+    storage: Storage
+    schema: Schema
+
+    def __call__(self, work: Work, model: nn.Module, span: Span) -> bytes:
+        # A task that Spark runs twice writes two files; the driver counts the one that it hears of.
+        writer = PartWriter(self.storage, span.split, self.schema, span.number, uuid.uuid4().hex[:8])
+        for columns in _predict(work, model, span):
+            check_same(work.learner, self.schema, schema_of(columns))
+            writer.write(encode(self.schema, columns))
+        return json.dumps(writer.close().to_json()).encode()
+
+
+def _schema(place: Place, work: Work, span: Span) -> Schema:
+    """The schema of the predictions, found by predicting the first rows of a span where all others will be predicted.
+
+    Whatever is wrong with the checkpoint or the learner comes to light here.
+    """
+    first = replace(span, end=min(span.start + _ROWS_TO_TRY, span.end))
+    return Schema.from_json(json.loads(_over(place, work, _try, [first])[0]))
 
 
 def _work(folder: RunFolder, dataset: Dataset, learner: Learner | None, batch_size: int | None) -> Work:
@@ -182,15 +204,35 @@ def _spans(dataset: Dataset, splits: list[str], parts: int) -> list[Span]:
     return spans
 
 
-def _over(place: Place, function: Callable[[Span], bytes], spans: list[Span]) -> list[bytes]:
-    """The function's results in the order of the spans."""
+@dataclass(frozen=True)
+class _Task:
+    """The model is loaded, then used for a span."""
+
+    work: Work
+    use: Use
+
+    def on(self, device: torch.device, span: Span) -> bytes:
+        work = self.work
+        with threads(work.config.cpus_per_worker):
+            trained = load_trained(RunFolder(work.run), work.learner, work.checkpoint, device)
+            return self.use(work, trained.model, span)
+
+    def __call__(self, span: Span) -> bytes:
+        """In a task of Spark."""
+        from echelon.spark.device import task_device
+
+        return self.on(task_device(), span)
+
+
+def _over(place: Place, work: Work, use: Use, spans: list[Span]) -> list[bytes]:
+    """What is made of the spans, in their order."""
+    task = _Task(work, use)
     if not place.on_spark:
-        return [function(span) for span in spans]
+        return [task.on(default_device(), span) for span in spans]
     from echelon.spark.job import run_tasks
     from echelon.spark.session import session
 
-    results: list[Any] = run_tasks(session(place.master, place.workers, place.conf, gang=False), function, spans)
-    return results
+    return run_tasks(session(place.master, place.workers, place.conf, gang=False), task, spans)
 
 
 def _only(dataset: Dataset) -> str:

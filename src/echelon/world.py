@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,17 @@ def default_device(local_rank: int = 0) -> torch.device:
     """The GPU of this local rank where the host has any, else the CPU."""
     count = torch.cuda.device_count()
     return torch.device("cuda", local_rank % count) if count else torch.device("cpu")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """For the length of the block torch computes with this many threads; a user's own process is as it was after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def single_world(attempt: int = 1) -> World:

@@ -30,6 +30,22 @@ def start(storage: Storage, overwrite: bool = False) -> None:
     What a killed writer left is deleted, and with `overwrite` the dataset that is there. Anything else is not touched.
 
     Raises:
+        DataError: as in `check_free`.
+    """
+    present = check_free(storage, overwrite)
+    # The marker comes before anything is deleted and outlives it: killed in between, the folder is known as ours.
+    storage.write_json(WRITING, {"started": datetime.now(UTC).isoformat(timespec="seconds")})
+    if MANIFEST in present:
+        storage.delete(MANIFEST)
+    for folder in sorted({path.split("/")[0] for path in present if "/" in path}):
+        if folder.startswith("split=") or folder == _ASSETS:
+            storage.delete_tree(folder)
+
+
+def check_free(storage: Storage, overwrite: bool = False) -> set[str]:
+    """Look whether a dataset may be written to a folder; the paths of the files that are there.
+
+    Raises:
         DataError: there is a dataset and `overwrite` is not set, or there are files that no writer of datasets left.
     """
     present = {entry.path for entry in storage.list()}
@@ -43,13 +59,7 @@ def start(storage: Storage, overwrite: bool = False) -> None:
             f"{storage.url} holds other files ({foreign[0]}, {len(foreign)} in all): "
             "choose an empty folder for the dataset"
         )
-    # The marker comes before anything is deleted and outlives it: killed in between, the folder is known as ours.
-    storage.write_json(WRITING, {"started": datetime.now(UTC).isoformat(timespec="seconds")})
-    if MANIFEST in present:
-        storage.delete(MANIFEST)
-    for folder in sorted({path.split("/")[0] for path in foreign}):
-        if folder.startswith("split=") or folder == _ASSETS:
-            storage.delete_tree(folder)
+    return present
 
 
 def commit(

@@ -8,18 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
 import torch.distributed as dist
 
-from echelon.errors import CommunicationError, EchelonError
+from echelon.errors import CommunicationError
+from echelon.spark.device import device_of
 from echelon.spark.failure import describe
 from echelon.spark.probe import Probe, pass_probe
 from echelon.spark.pulse import Present, Pulse
 from echelon.spark.rendezvous import Address, Member, connect, interface_of, local_places, own_address
-from echelon.world import World, default_device
+from echelon.world import World
 
 if TYPE_CHECKING:
     from pyspark import BarrierTaskContext
@@ -80,7 +81,7 @@ def _work(
         invitation.size,
         local_rank,
         local_size,
-        _device(context, local_rank),
+        device_of(context.resources(), local_rank),
         me.host,
         invitation.address.attempt,
     )
@@ -112,20 +113,6 @@ def _meet(invitation: Invitation, store: dist.Store, me: Present) -> list[Presen
             f"ranks {missing} of {invitation.size} did not come within {invitation.start_seconds:.0f} s"
         ) from error
     return [Present.from_json(text) for text in store.multi_get(keys)]
-
-
-def _device(context: BarrierTaskContext, local_rank: int) -> torch.device:
-    """The GPU that Spark gave this task, else one by local rank where the host has any, else the CPU."""
-    resources: dict[str, Any] = context.resources()
-    if "gpu" not in resources:
-        return default_device(local_rank)
-    address = resources["gpu"].addresses[0]
-    if not address.isdigit():
-        raise EchelonError(
-            f"Spark gave this task the GPU '{address}', which is not a device number: "
-            "let the discovery script of spark.worker.resource.gpu print device numbers"
-        )
-    return torch.device("cuda", int(address))
 
 
 def _report(error: BaseException, store: dist.Store, rank: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 Loss = tuple[Tensor, Tensor | float]
+Predicted = Tensor | list[str] | list[Tensor]
+"""One entry a row: a tensor [n, …], n strings, or n tensors of which only the first axis may vary in length."""
 
 
 class Learner(ABC):
@@ -79,8 +81,11 @@ class Learner(ABC):
         """What the trivial predictor reaches on a split, by metric."""
         return {}
 
-    def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
-        """The columns of a prediction, each with one entry a row."""
+    def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Predicted]:
+        """The columns of a prediction, the same for all batches.
+
+        The row's number, and the numbers and strings of the dataset that are not in `columns`, are written beside it.
+        """
         raise EchelonError(f"{type(self).__name__} defines no predict(model, batch): add it to write predictions")
 
 

@@ -25,7 +25,7 @@ from echelon.train.profiling import Profile
 from echelon.train.progress import Progress
 from echelon.train.restore import order_facts, restore
 from echelon.train.run import RunFolder
-from echelon.world import World
+from echelon.world import World, threads
 
 START_SECONDS = 30.0
 CHECKPOINT_SECONDS = 600.0
@@ -61,10 +61,10 @@ def train_worker(
         store: where the ranks meet; None for a world of one. tell: gets rank 0's events as they happen.
         interface: the network interface to use; None lets gloo or NCCL choose.
     """
-    torch.set_num_threads(job.config.cpus_per_worker)
     run = RunFolder(job.run)
     dataset = open_dataset(job.dataset)
-    with connect(world, store, interface=interface, seconds=START_SECONDS) as comm:
+    computing = threads(job.config.cpus_per_worker)
+    with computing, connect(world, store, interface=interface, seconds=START_SECONDS) as comm:
         log = EventLog(run, world.attempt, tell) if world.is_first else NoLog()
         try:
             return _train(job, run, dataset, comm, log)
