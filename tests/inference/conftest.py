@@ -1,28 +1,15 @@
-"""A run of a small learner, and a Spark inside the test's process that all tests share."""
+"""A run of a small learner, and the points that it was trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from scores import Scores, write_points
 
 from echelon.api import Run, fit
 from echelon.data.manifest import Dataset
-from echelon.spark.session import session
 from echelon.train.config import RunConfig
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    made = session("local[2,8]", workers=2)
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="session")

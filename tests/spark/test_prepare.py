@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -161,5 +162,14 @@ def test_a_mistake_in_the_decoder_is_the_users_error_and_commits_nothing(spark: 
 
 
 def test_not_one_row_is_an_error_that_says_why(spark: SparkSession, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"not one row .* the first of 6 problems: .*it is no image"):
+    with pytest.raises(DataError, match=r"not one row .* the first of 6 problems: x: it is no image$"):
         prepare_dataset(spark, str(tmp_path), SCHEMA, ITEMS, lambda item: iter([Problem("x", "it is no image")]))
+
+
+def test_a_file_that_a_host_does_not_see_is_no_broken_item(spark: SparkSession, tmp_path: Path) -> None:
+    def unseen(item: int) -> Iterator[Found]:
+        yield Rows(rows(0))
+        open_storage(tmp_path / "raw").read("listed.png")
+
+    with pytest.raises(WorkerFailed, match=rf"listed\.png on {socket.gethostname()}, .* a path that all hosts share"):
+        prepare_dataset(spark, str(tmp_path / "data"), SCHEMA, ITEMS[:1], unseen)

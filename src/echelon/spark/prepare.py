@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from echelon.data.write import commit, start, write_asset
 from echelon.errors import DataError
 from echelon.spark.carriage import Carriage
 from echelon.spark.job import OnProgress, Reports, collect, over_items, send
+from echelon.spark.probe import PathNotShared
 from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_batches, written
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ class Problem:
 
     item: str
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,8 @@ def prepare_dataset(
 
     Args:
         rows_of: what an item holds, in a fixed order: rows, problems, and counts of whatever is worth counting. A
-            DataError or a missing file is a problem of the whole item. Runs in a task, and must be picklable.
+            DataError is a problem of the whole item; a missing file is an error of its host, which must see what was
+            listed. Runs in a task, and must be picklable.
         conclude: what else belongs to the dataset; called on the driver before the dataset is committed.
         sums_of: called in tasks with a split and some of its rows, as `cells.decode` gives them; the arrays that it
             returns are added up. Integers are exact; the order in which floats are added varies.
@@ -111,8 +117,9 @@ def prepare_dataset(
         on_progress: called in this thread, from time to time.
 
     Raises:
-        DataError: there is a dataset already, or not one row could be read; names the first problem.
-        WorkerFailed: a function raised something else. CommunicationError, StorageError: processes or storage failed.
+        DataError: there is a dataset already, or not one row could be read; names the first problem. WorkerFailed: a
+        host does not see a file, or a function raised something else. CommunicationError, StorageError: processes or
+        storage failed.
     """
     storage = open_storage(url)
     start(storage, overwrite)
@@ -143,7 +150,7 @@ def prepare_dataset(
     whole = Written.merged((row["files"], bytes(row["sums"])) for row in results)
     summary = _summary(whole, reports.notes())
     if not whole.files:
-        first = f"; the first of {summary.problems} problems: {summary.reported[0]}" if summary.reported else ""
+        first = "".join(f"; the first of {summary.problems} problems: {p}" for p in summary.reported[:1])
         raise DataError(f"not one row could be read for {storage.url}{first}")
     addition = conclude(summary) if conclude is not None else Addition({}, {})
     assets = {name: write_asset(storage, name, np.asarray(array)) for name, array in addition.assets.items()}
@@ -188,8 +195,14 @@ class _Scatter:
                     batch = encode(self._carriage.schema, found.values)
                     yield self._pack(batch, found.splits, index, row)
                     row += len(batch)
-        except (DataError, FileNotFoundError) as error:
+        except DataError as error:
             notes.add(Problem(f"item {index}", str(error)))
+        except FileNotFoundError as error:
+            # As a problem of the item it would pass for a broken file, and thousands would be missing.
+            raise PathNotShared(
+                f"{error} on {socket.gethostname()}, but the driver found it: use a path that all hosts share, such as "
+                "s3://, hdfs:// or a network file system; if it was deleted since, start again"
+            ) from error
 
     def _pack(self, batch: pa.RecordBatch, splits: str | Sequence[str], item: int, row: int) -> pa.RecordBatch:
         parts = self._carriage.parts

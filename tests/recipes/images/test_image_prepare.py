@@ -1,11 +1,14 @@
 """Raw files to datasets, by a real Spark."""
 
+import socket
+
 import numpy as np
 import pytest
 from made_dataset import CLASSES
 
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.span import span_batches
+from echelon.data.storage import open_storage
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.images import RECIPE
 from echelon.recipes.images.learner import ImagesLearner
@@ -19,6 +22,7 @@ from echelon.recipes.images.made import (
 )
 from echelon.recipes.images.options import PrepareOptions
 from echelon.recipes.images.prepare import prepare
+from echelon.recipes.images.sources import find_source
 
 SMALL = PrepareOptions(size="8x6")
 
@@ -89,6 +93,23 @@ def test_broken_images_are_left_out_and_told_and_the_rest_is_whole(spark, tmp_pa
     assert dataset.info["counts"]["train"] == {"a": 14, "b": 15}
     kept = np.concatenate([images[2:30], np.repeat(images[1:2, :1], 3, axis=1)])
     np.testing.assert_allclose(dataset.asset("mean"), kept.mean(axis=0, dtype=np.float64), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["folders", "cifar"])
+def test_a_host_that_does_not_see_the_source_is_named_and_no_image_is_called_broken(spark, tmp_path, monkeypatch, kind):
+    """As where raw files lie on the driver's own disk: it lists them, and workers find other folders."""
+    raw = tmp_path / "raw"
+    if kind == "folders":
+        write_class_folders(raw, {"train": made_images(10, 2, (6, 8))}, ["a", "b"])
+    else:
+        write_cifar_binary(raw, [made_images(20, 10)], made_images(10, 10))
+
+    def elsewhere(*arguments):
+        return open_storage(tmp_path / "of another host"), find_source(*arguments)[1]
+
+    monkeypatch.setattr("echelon.recipes.images.prepare.find_source", elsewhere)
+    with pytest.raises(EchelonError, match=rf"there is no file .* on {socket.gethostname()}, .* all hosts share"):
+        prepare(spark, str(raw), str(tmp_path / "dataset"), SMALL)
 
 
 def test_a_damaged_archive_stops_the_job_and_leaves_no_dataset(spark, tmp_path):

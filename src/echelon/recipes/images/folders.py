@@ -47,7 +47,7 @@ class ClassFiles:
         for path, label in files:
             try:
                 pixels, changed = decode(storage.read(path), self.size)
-            except (BrokenImage, FileNotFoundError) as error:
+            except BrokenImage as error:
                 yield Problem(path, str(error))
                 continue
             images.append(pixels)
