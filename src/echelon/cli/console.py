@@ -24,11 +24,11 @@ def complain(text: str) -> None:
     ERR.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
 
 
-def describe(dataset: Dataset) -> str:
-    """Rows by split, and what was left out and why, of a dataset that a recipe prepared."""
+def describe(dataset: Dataset, name: str | None = None) -> str:
+    """Rows by split, and what was left out and why, of a dataset. name: what to call it; default its URL."""
     rows = ", ".join(f"{split} {dataset.rows(split):,} rows" for split in dataset.splits)
     size = sum(file.size for split in dataset.splits for file in dataset.manifest.files(split))
-    lines = [f"{dataset.url}: {rows}, {size / 1e6:,.1f} MB"]
+    lines = [f"{name or dataset.url}: {rows}, {size / 1e6:,.1f} MB"]
     problems = dataset.info.get("problems") or {"count": 0, "first": []}
     if problems["count"]:
         lines.append(f"{problems['count']:,} left out:")

@@ -135,7 +135,7 @@ def _opened(recipe: Recipe, learner: Learner, folder: RunFolder, source: str, pl
     try:
         options = recipe.prepare_options()
         dataset = recipe.prepare(spark, source, folder.storage.url_of(home), options, fitting=learner, overwrite=False)
-        say(describe(dataset))
+        say(describe(dataset, source))
         yield dataset
     finally:
         folder.storage.delete_tree(home)
