@@ -199,9 +199,12 @@ class Run:
         conf: Mapping[str, str] = NO_CONF,
         overwrite: bool = False,
     ) -> Dataset:
-        """Writes a prediction for every row, in order and with its key, as a dataset at `out`.
+        """Writes a prediction for every row, in order, as a dataset at `out`.
 
-        split: default all of them.
+        Beside what the learner predicts are the row's number, "row", and what joins predictions with what they are
+        about: "key", and every number and string of the data that the learner does not read.
+
+        split: default all of them. overwrite: whether a dataset at `out` may be replaced.
         """
         place = Place(workers, master, conf)
         if not place.is_first:

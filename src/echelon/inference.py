@@ -123,12 +123,7 @@ def predict_run(
     if split is not None and split not in dataset.splits:
         raise EchelonError(f"{dataset.url} has no split '{split}'; there are: {', '.join(dataset.splits)}")
     storage = open_storage(out)
-    for source in (dataset.storage, dataset.data):
-        if storage.overlaps(source):
-            raise DataError(
-                f"predictions cannot be written to {storage.url}: what they are about is read from {source.url}. "
-                "Choose another folder"
-            )
+    _check_apart(storage, dataset)
     check_free(storage, overwrite)
     work = _work(folder, dataset, learner, batch_size)
     spans = _spans(dataset, [split] if split else list(dataset.splits), place.workers)
@@ -146,6 +141,20 @@ def predict_run(
         info={"run": folder.url, "step": work.checkpoint.step, "dataset": dataset.url},
         shuffled=False,
     )
+
+
+def _check_apart(out: Storage, dataset: Dataset) -> None:
+    """
+    Raises:
+        DataError: writing to `out` could replace or mix with files of the dataset.
+    """
+    folders = {file.path.rpartition("/")[0] for files in dataset.manifest.splits.values() for file in files}
+    read = [dataset.storage, *(dataset.data.child(folder) for folder in sorted(folders))]
+    if out.within(dataset.storage) or any(folder.within(out) for folder in read):
+        raise DataError(
+            f"predictions cannot be written to {out.url}: files of the dataset {dataset.url} that they are about are "
+            "there. Choose another folder"
+        )
 
 
 def _evaluate(work: Work, model: nn.Module, span: Span) -> bytes:

@@ -82,16 +82,19 @@ def test_what_a_killed_writer_left_beside_a_file_is_no_file(tmp_path: Path) -> N
     assert [entry.path for entry in storage.list()] == ["folder/.hidden", "folder/config.json"]
 
 
-def test_folders_overlap_where_one_lies_in_the_other(storage: Storage, tmp_path: Path) -> None:
+def test_which_folders_lie_within_others(storage: Storage, tmp_path: Path) -> None:
     storage.write("a/b", b"")
-    for other in (storage, storage.child("a"), open_storage(f"{storage.url}/")):
-        assert storage.overlaps(other)
-        assert other.overlaps(storage)
-    assert not storage.child("a").overlaps(storage.child("ab"))
+    same = open_storage(f"{storage.url}/")
+    assert storage.within(same)
+    assert same.within(storage)
+    assert storage.child("").within(storage)
+    assert storage.child("a").within(storage)
+    assert not storage.within(storage.child("a"))
+    assert not storage.child("ab").within(storage.child("a"))
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to("disk")
-    assert open_storage(tmp_path / "link" / "x").overlaps(open_storage((tmp_path / "disk").as_uri()))
-    assert not open_storage(tmp_path / "elsewhere").overlaps(storage)
+    assert open_storage(tmp_path / "link" / "x").within(open_storage((tmp_path / "disk").as_uri()))
+    assert not storage.within(open_storage(tmp_path / "disk"))
 
 
 def test_json_comes_back(storage: Storage) -> None:

@@ -132,10 +132,12 @@ def test_predictions_never_replace_adopted_files(run: Run, tmp_path: Path) -> No
     (file,) = points.manifest.files("train")
     (tmp_path / "plain").mkdir()
     pq.write_table(pq.read_table(tmp_path / "points" / file.path, partitioning=None), tmp_path / "plain" / "a.parquet")
-    adopted = adopt(tmp_path / "plain", tmp_path / "adopted")
-    with pytest.raises(DataError, match=f"what they are about is read from {tmp_path}/plain"):
-        run.predict(adopted, tmp_path / "plain" / "out")
-    assert run.predict(adopted, tmp_path / "out").rows("train") == 10
+    adopted = adopt(tmp_path / "plain" / "a.parquet", tmp_path / "adopted")
+    (tmp_path / "plain" / "_writing.json").write_bytes(b"{}")  # as a killed writer leaves
+    for out in ("plain", "."):
+        with pytest.raises(DataError, match=r"cannot be written to .*Choose another folder"):
+            run.predict(adopted, tmp_path / out, overwrite=True)
+    assert run.predict(adopted, tmp_path / "plain" / "out").rows("train") == 10, "beside the file"
 
 
 def test_old_predictions_outlive_new_ones_that_fail(run: Run, points: Dataset, tmp_path: Path) -> None:

@@ -158,12 +158,9 @@ class Storage:
             for entry in self.list(path):
                 self._server.delete(self._path(entry.path))
 
-    def overlaps(self, other: Storage) -> bool:
-        """Whether one of the two folders is the other, or lies in it."""
-        if not self._system.equals(other._system):
-            return False
-        mine, its = (f"{_resolved(folder)}/" for folder in (self, other))
-        return mine.startswith(its) or its.startswith(mine)
+    def within(self, other: Storage) -> bool:
+        """Whether this folder is the other one, or lies in it."""
+        return self._system.equals(other._system) and f"{_resolved(self)}/".startswith(f"{_resolved(other)}/")
 
     @property
     def _is_local(self) -> bool:
