@@ -120,7 +120,7 @@ class Comm:
         """Turns what torch raises when a peer is gone or a deadline passes into an error that says where it was."""
         try:
             yield
-        except (RuntimeError, ValueError) as error:
+        except RuntimeError as error:
             if not is_communication_failure(error):
                 raise
             raise CommunicationError(

@@ -63,7 +63,7 @@ def test_what_ends_a_training(
 ) -> None:
     training = Training(tmp_path, dataset, learner, replace(CONFIG, **changes))
     progress = training.finish(2)
-    assert progress.stopping.reason == reason
+    assert progress.stopped_by == reason
     assert training.events("stop")[-1]["reason"] == reason
     assert progress.step in steps
     assert training.checkpoint.step == progress.step
@@ -86,3 +86,41 @@ def test_metrics_that_cannot_be_merged_are_refused() -> None:
         metric.update(torch.tensor(1.0))
         with pytest.raises(EchelonError, match=r"'odd'.*has no states of its own"):
             compute_merged({"odd": metric}, [states_to_bytes({"odd": metric})])
+
+
+@pytest.mark.parametrize(
+    ("stopped", "then"),
+    [
+        ({"target": "mse<=1000", "eval_every": "2steps"}, {"target": None}),
+        ({"target": "mse<=1000", "eval_every": "2steps"}, {"target": "mse<=0"}),
+        ({"patience": 1, "monitor": "rows", "eval_every": "2steps"}, {"patience": 100}),
+    ],
+    ids=["no target", "another target", "more patience"],
+)
+def test_what_ended_by_its_metrics_goes_on_with_other_wishes(
+    tmp_path: Path, dataset: Dataset, stopped: dict, then: dict
+) -> None:
+    config = replace(CONFIG, **stopped)
+    training = Training(tmp_path, dataset, Linear(), config)
+    assert training.finish(2).step in (2, 4)
+    training.job = replace(training.job, config=replace(config, **then))
+    progress = training.finish(2)
+    assert (progress.step, progress.stopped_by) == (18, "did 2 epochs")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"target": "acuracy>=0.9"}, "'acuracy' is not evaluated; there are: mse, rows"),
+        ({"patience": 3, "monitor": "mae"}, "'mae' is not evaluated; there are: mse, rows"),
+    ],
+    ids=["target", "monitor"],
+)
+def test_a_metric_that_there_is_not_is_refused_before_the_first_step(
+    tmp_path: Path, dataset: Dataset, changes: dict, said: str
+) -> None:
+    training = Training(tmp_path, dataset, Linear(), replace(CONFIG, **changes))
+    [outcome] = training.start(1)
+    assert outcome.error == "EchelonError"
+    assert said in outcome.message
+    assert training.steps() == []

@@ -17,7 +17,6 @@ from echelon.train.events import EventLog
 from echelon.train.progress import Progress
 from echelon.train.results import FINISHED, results_of
 from echelon.train.run import RunFolder
-from echelon.train.stopping import Stopping
 
 CLASSES = ["cat", "dog", "frog", "<b>ship & crew</b>"]
 TRAIN_ROWS, TEST_ROWS, BATCH = 8000, 2000, 100
@@ -95,7 +94,7 @@ class Story:
             synchronising=wait * step,
             metrics={name: self.loss(step) + 0.1 if name == "loss" else self.accuracy(step) for name in self.metrics},
             baseline=BASELINE,
-            stopping=Stopping(reason=f"did {self.config.epochs} epochs" if step == self.steps else ""),
+            stopped_by=f"did {self.config.epochs} epochs" if step == self.steps else "",
         )
 
     def accuracy(self, step: int) -> float:

@@ -2,67 +2,74 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from echelon.data.plan import default_lanes
 from echelon.errors import EchelonError
 from echelon.train.every import Every
 
+LARGEST_SEED = 2**63 - 1
 
-def option(default: Any, help: str) -> Any:
-    """A field of a configuration whose help text becomes that of its command-line option."""
-    return field(default=default, metadata={"help": help})
+
+def option(default: Any, help: str, *, least: int | None = None) -> Any:
+    """A field of a configuration whose help text becomes that of its command-line option.
+
+    least: of a whole number; a number that needs not be whole must be more than 0 and finite.
+    """
+    return field(default=default, metadata={"help": help, "least": least})
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """The configuration of one training."""
 
-    epochs: int = option(1, "passes over the training rows")
-    batch_size: int | None = option(None, "rows of a global step, over all workers (default 100)")
-    batch_size_per_worker: int | None = option(None, "rows of a step per worker, instead of --batch-size")
-    lanes: int | None = option(None, "slices of an epoch's order (default: a divisor of the batch in 32…64)")
-    seed: int = option(0, "seed of the initial weights, the order and all random numbers")
+    epochs: int = option(1, "passes over the training rows", least=1)
+    batch_size: int | None = option(None, "rows of a global step, over all workers (default 100)", least=1)
+    batch_size_per_worker: int | None = option(None, "rows of a step per worker, instead of --batch-size", least=1)
+    lanes: int | None = option(None, "slices of an epoch's order (default: a divisor of the batch in 32…64)", least=1)
+    seed: int = option(0, "seed of the initial weights, the order and all random numbers", least=0)
     precision: str = option("fp32", "fp32, or bf16 for automatic mixed precision")
-    microbatch: int | None = option(None, "most rows of one forward pass; gradients are accumulated")
+    microbatch: int | None = option(None, "most rows of one forward pass; gradients are accumulated", least=1)
     clip_norm: float | None = option(None, "largest norm of the gradient")
     eval_every: str = option("1epoch", "evaluate every so often: 1epoch, 50steps, 30s or off")
     eval_split: str | None = option(None, "split to evaluate on (default: val, else test, else none)")
-    eval_batch_size: int = option(500, "rows of one forward pass in evaluation")
+    eval_batch_size: int = option(500, "rows of one forward pass in evaluation", least=1)
     checkpoint_every: str = option("60s", "write a checkpoint every so often: 60s, 100steps, 1epoch or off")
-    keep_checkpoints: int = option(2, "checkpoints to keep, the newest ones")
-    max_steps: int | None = option(None, "stop after so many global steps")
+    keep_checkpoints: int = option(2, "checkpoints to keep, the newest ones", least=1)
+    max_steps: int | None = option(None, "stop after so many global steps", least=1)
     max_seconds: float | None = option(None, "stop after so many seconds of training")
     target: str | None = option(None, "stop when a metric reaches a value, for example accuracy>=0.9 or loss<=0.1")
-    patience: int | None = option(None, "stop after so many evaluations without a better --monitor")
+    patience: int | None = option(None, "stop after so many evaluations without a better --monitor", least=1)
     monitor: str | None = option(None, "metric for --patience (default: the first); of a loss or error less is better")
-    cache_mb: int = option(1024, "a decoded split up to this size stays in the memory of each worker")
-    memory_mb: int = option(2048, "most memory of a worker for row groups of a larger split")
-    prefetch: int = option(8, "batches that are read ahead")
-    readers: int = option(1, "threads of each worker that read; more help where the storage is far away")
-    cpus_per_worker: int = option(1, "threads of each worker")
+    cache_mb: int = option(1024, "a decoded split up to this size stays in the memory of each worker", least=0)
+    memory_mb: int = option(2048, "most memory of a worker for row groups of a larger split", least=1)
+    prefetch: int = option(8, "batches that are read ahead", least=1)
+    readers: int = option(1, "threads of each worker that read; more help where the storage is far away", least=1)
+    cpus_per_worker: int = option(1, "threads of each worker", least=1)
     log_every: str = option("5s", "report the training loss every so often")
-    profile: int = option(0, "trace so many steps of rank 0 with torch's and Python's profilers")
+    profile: int = option(0, "trace so many steps of rank 0 with torch's and Python's profilers", least=0)
     first_step_deadline: float = option(600.0, "most seconds of the first step, which may compile")
     step_deadline: float = option(60.0, "most seconds to wait for the other workers in a step")
     evaluation_deadline: float = option(600.0, "most seconds to wait for the other workers in an evaluation")
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "microbatch", "max_steps", "batch_size", "batch_size_per_worker", "lanes", "patience",
-                     "eval_batch_size", "keep_checkpoints", "prefetch", "readers", "cpus_per_worker"):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise EchelonError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        for each in fields(self):
+            _check_number(each, getattr(self, each.name))
+        if self.seed > LARGEST_SEED:
+            raise EchelonError(f"--seed must be at most {LARGEST_SEED}, got {self.seed}")
         if self.precision not in ("fp32", "bf16"):
             raise EchelonError(f"--precision must be fp32 or bf16, got {self.precision!r}")
         if self.batch_size and self.batch_size_per_worker:
             raise EchelonError("give --batch-size (global) or --batch-size-per-worker, not both")
-        for name in ("eval_every", "checkpoint_every", "log_every"):
-            Every.parse(getattr(self, name))
+        every = {name: Every.parse(getattr(self, name)) for name in ("eval_every", "checkpoint_every", "log_every")}
         if self.target is not None:
             Target.parse(self.target)
+        for flag, value in (("--target", self.target), ("--patience", self.patience)):
+            if value is not None and not every["eval_every"].count:
+                raise EchelonError(f"{flag} {value} needs evaluations, but --eval-every is {self.eval_every}")
 
     def resolved(self, workers: int) -> RunConfig:
         """The same with the global batch and the lanes fixed, for this number of workers at creation.
@@ -98,6 +105,23 @@ class RunConfig:
     def from_json(cls, values: dict[str, Any]) -> RunConfig:
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def _check_number(each: Field[Any], value: Any) -> None:
+    """
+    Raises:
+        EchelonError: the value of a field that is a number is not one, or out of range.
+    """
+    flag, least = f"--{each.name.replace('_', '-')}", each.metadata["least"]
+    if (isinstance(value, str) and "str" in str(each.type)) or (value is None and "None" in str(each.type)):
+        return
+    if least is not None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise EchelonError(f"{flag} must be a whole number of at least {least}, got {value!r}")
+    elif "float" not in str(each.type):
+        raise EchelonError(f"{flag} must be a text, got {value!r}")
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise EchelonError(f"{flag} must be a number greater than 0, got {value!r}")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ from echelon.train.run import RunFolder
 from echelon.train.stopping import last_step
 from echelon.train.writer import COMMIT_SECONDS, CheckpointWriter
 
+ROUND_ALLOWANCE = 4.0
+"""At the end of a round of many steps, how many times as long as this worker took for it the others may take more."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -71,7 +74,7 @@ class Loop:
         self._evaluate_every = Every.parse(config.eval_every if self._split else "off")
         self._checkpoint_every = Every.parse(config.checkpoint_every)
         self._report_every = Every.parse(config.log_every)
-        self._writer = CheckpointWriter(parts.run, comm.world, config.keep_checkpoints, self._committed)
+        self._writer = CheckpointWriter(parts.run, comm.world, config.keep_checkpoints, self._committed, self._remark)
         self._meter = Meter(parts.loader, comm)
 
     def run(self) -> Progress:
@@ -79,7 +82,7 @@ class Loop:
         steps, done = self.parts.loader.steps, self.progress.step
         if reason := self._over():
             return self._finished(reason)
-        self.comm.deadline("the first step", self.parts.config.first_step_deadline)
+        self._allow("the first step", self.parts.config.first_step_deadline)
         tally = Tally()
         for position, batch in self.parts.loader.batches(
             Position(done // steps, done % steps), self.parts.config.epochs
@@ -92,7 +95,7 @@ class Loop:
                 if reason := self._boundary(step, total):
                     return self._finished(reason)
                 tally = Tally()
-                self.comm.deadline("a step", self.parts.config.step_deadline)
+                self._allow("a step", self.parts.config.step_deadline)
         raise AssertionError("the last step is a boundary with a reason to stop")
 
     def _step(self, step: int, epoch: int, batch: Batch | None, tally: Tally) -> tuple[Tally | None, Tally]:
@@ -105,11 +108,28 @@ class Loop:
         loss, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, self.comm.world.device)
         tally += Tally(weight=weight, loss=loss, rows=len(batch) if batch else 0) + self._meter.take()
         tally = self._decided(step, tally)
+        self._allow_for_round(step)
         total = self._replica.before_step(weight, tally)
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(parts.model.parameters(), config.clip_norm)
         parts.optimizer.step()
         return self._replica.after_step(step, tally, step == self._last) or total, tally
+
+    def _allow(self, phase: str, seconds: float) -> None:
+        """From here on, the beginning of a round, others may be waited for so long."""
+        self._round = (seconds, time.perf_counter())
+        self.comm.deadline(phase, seconds)
+
+    def _allow_for_round(self, step: int) -> None:
+        """At a boundary after many steps, slower workers have fallen behind in each: it counts how long they took here.
+
+        It goes by this worker's own clock, so that it holds for the first round, too, and follows the load.
+        """
+        every = self.parts.strategy.sync_every
+        if every == 1 or (step % every and step != self._last):
+            return
+        seconds, begin = self._round
+        self.comm.deadline("the end of a round", seconds + ROUND_ALLOWANCE * (time.perf_counter() - begin))
 
     def _decided(self, step: int, tally: Tally) -> Tally:
         """The tally with rank 0's decisions, should this step be a boundary."""
@@ -160,7 +180,7 @@ class Loop:
         baseline = self.progress.baseline or parts.learner.baseline(parts.dataset, split)
         self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)
         self._add("evaluate", split=split, metrics=metrics, baseline=baseline)
-        return stopping.reason
+        return stopping.reason(parts.config, metrics)
 
     def _write(self) -> None:
         parts, world = self.parts, self.comm.world
@@ -171,6 +191,10 @@ class Loop:
     def _committed(self, step: int, path: str, size: int, took: float) -> None:
         epoch, seconds = step / self.parts.loader.steps, time.perf_counter() - self._begin
         self.parts.log.add("checkpoint", step=step, epoch=epoch, seconds=seconds, path=path, bytes=size, took=took)
+
+    def _remark(self, step: int, text: str) -> None:
+        epoch, seconds = step / self.parts.loader.steps, time.perf_counter() - self._begin
+        self.parts.log.add("remark", step=step, epoch=epoch, seconds=seconds, text=text)
 
     def _report(self, now: bool) -> None:
         """Tells the mean loss and the speed since the last report, if it is time."""
@@ -195,8 +219,10 @@ class Loop:
     def _over(self) -> str:
         """Why there is nothing to do from the beginning, or ""."""
         progress, limit = self.progress, self.parts.config.max_seconds
-        if progress.stopping.reason or progress.step >= self._last:
-            return progress.stopping.reason or self._did()
+        if progress.step >= self._last:
+            return self._did()
+        if reason := progress.stopping.reason(self.parts.config, progress.metrics):
+            return reason
         return self._timed_out() if limit is not None and progress.seconds >= limit else ""
 
     def _finished(self, reason: str) -> Progress:
@@ -207,7 +233,7 @@ class Loop:
         self.comm.meet()
         self._writer.wait()
         self._add("stop", reason=reason)
-        return replace(self.progress, stopping=replace(self.progress.stopping, reason=reason))
+        return replace(self.progress, stopped_by=reason)
 
     def _did(self) -> str:
         epochs = self.parts.config.epochs

@@ -15,10 +15,10 @@ WARM_UP_STEPS = 3
 
 
 class Profile:
-    """Watches `steps` steps after the first few, which pay for allocations, and writes
+    """Watches `steps` steps after the first few, which pay for allocations, and when training has ended writes
 
     profile/trace.json (open it in chrome://tracing or Perfetto) and profile/steps.prof (open it with pstats or
-    snakeviz).
+    snakeviz). Not earlier: a large trace takes longer to write than the others wait in a step.
     """
 
     def __init__(self, run: RunFolder, steps: int) -> None:
@@ -38,21 +38,25 @@ class Profile:
             self._torch.start()
             self._python.enable()
         elif self._seen == WARM_UP_STEPS + self._steps:
-            self._write()
+            self._stop()
 
     def close(self) -> None:
-        """Writes what was seen if training ended first."""
-        if self._steps and WARM_UP_STEPS <= self._seen < WARM_UP_STEPS + self._steps:
-            self._write()
-        self._steps = 0
+        """Writes what was seen."""
+        steps, self._steps = self._steps, 0
+        if not steps or self._seen < WARM_UP_STEPS:
+            return
+        if self._seen < WARM_UP_STEPS + steps:
+            self._stop()
+        self._write()
 
-    def _write(self) -> None:
+    def _stop(self) -> None:
         self._python.disable()
         self._torch.stop()
+
+    def _write(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             trace, calls = Path(folder, "trace.json"), Path(folder, "steps.prof")
             self._torch.export_chrome_trace(str(trace))
             self._python.dump_stats(str(calls))
             for path in (trace, calls):
                 self._run.storage.write(f"profile/{path.name}", path.read_bytes())
-        self._steps = 0

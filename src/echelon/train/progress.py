@@ -14,7 +14,8 @@ class Progress:
     """Counted over all ranks and all attempts that led here.
 
     step: global steps done. seconds: of training. rows: consumed. bytes_sent: over all ranks. reading, computing,
-    synchronising: seconds, mean over the ranks. metrics: of the newest evaluation.
+    synchronising: seconds, mean over the ranks. metrics: of the newest evaluation. stopped_by: why training ended, or
+    ""; never stored with a checkpoint, since a run may go on after its end.
     """
 
     step: int = 0
@@ -27,6 +28,7 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, float] = field(default_factory=dict)
     stopping: Stopping = field(default_factory=Stopping)
+    stopped_by: str = ""
 
     def after(self, step: int, total: Tally, ranks: int) -> Progress:
         """The progress at a boundary, given the tally summed over the ranks."""
@@ -46,4 +48,4 @@ class Progress:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Progress:
-        return cls(**{**values, "stopping": Stopping(**values["stopping"])})
+        return cls(**{**values, "stopping": Stopping.from_json(values["stopping"])})

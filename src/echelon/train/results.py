@@ -29,5 +29,5 @@ def results_of(
         "workers": workers,
         "metrics": progress.metrics,
         "baseline": progress.baseline,
-        "stopped_by": progress.stopping.reason,
+        "stopped_by": progress.stopped_by,
     }

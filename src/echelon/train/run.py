@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import echelon
 from echelon.data.manifest import Dataset
 from echelon.data.storage import Storage, open_storage
-from echelon.errors import EchelonError
+from echelon.errors import DataError, EchelonError
 from echelon.sync.protocol import Strategy
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner, describe, rebuild
@@ -110,11 +111,16 @@ class RunFolder:
         return rebuild(self.asked["strategy"])
 
     def newest_attempt(self) -> int:
-        """The number of the newest start; 0 before the first."""
+        """The number of the newest start; 0 before the first.
+
+        If the file that says so is damaged or gone, the newest start that left something.
+        """
         try:
             return int(self.storage.read_json(ATTEMPT)["attempt"])
-        except FileNotFoundError:
-            return 0
+        except (FileNotFoundError, DataError, KeyError, TypeError, ValueError):
+            paths = [file.path for folder in (CHECKPOINTS, EVENTS) for file in self.storage.list(folder)]
+            numbers = [re.match(r"[^/]+/(\d+)-", path) for path in paths]
+            return max((int(number[1]) for number in numbers if number), default=0)
 
     def start_attempt(self) -> int:
         """Numbers a new start of the training. Called by the driver alone."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from echelon.errors import EchelonError
 from echelon.train.config import RunConfig, Target
@@ -12,35 +15,65 @@ from echelon.train.config import RunConfig, Target
 class Stopping:
     """What must be remembered between evaluations; stored with every checkpoint.
 
-    best: best value of the monitored metric so far. stale: evaluations since then. reason: why to stop, or "".
+    No decision is stored: a run that has ended may go on with another target or more patience.
+
+    monitor: the metric that is watched, or "" before the first evaluation. best: its best value so far. stale:
+    evaluations since then.
     """
 
+    monitor: str = ""
     best: float | None = None
     stale: int = 0
-    reason: str = ""
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Stopping:
+        return cls(values.get("monitor", ""), values["best"], values["stale"])
 
     def after_evaluation(self, config: RunConfig, metrics: dict[str, float]) -> Stopping:
-        """The state after an evaluation, with a reason if it says to stop."""
-        if not metrics:
-            return self
-        state = self
-        if config.patience is not None:
-            state = self._watched(config.patience, config.monitor or next(iter(metrics)), metrics)
-        if config.target is not None and Target.parse(config.target).reached(metrics):
-            state = replace(state, reason=f"reached the target {config.target}")
-        return state
-
-    def _watched(self, patience: int, monitor: str, metrics: dict[str, float]) -> Stopping:
+        """The state after an evaluation."""
+        monitor = _monitor(config, metrics)
         if monitor not in metrics:
-            raise EchelonError(f"--monitor {monitor} is not evaluated; there are: {', '.join(metrics)}")
-        value = metrics[monitor]
+            return self
+        value, best = metrics[monitor], self.best if monitor == self.monitor else None
         smaller_is_better = "loss" in monitor or "error" in monitor
-        better = self.best is None or (value < self.best if smaller_is_better else value > self.best)
-        if better:
-            return replace(self, best=value, stale=0)
-        stale = self.stale + 1
-        reason = f"{monitor} was not better for {stale} evaluations" if stale >= patience else ""
-        return replace(self, stale=stale, reason=reason)
+        if best is None or math.isnan(best) or (value < best if smaller_is_better else value > best):
+            return Stopping(monitor, value)
+        return replace(self, stale=self.stale + 1)
+
+    def reason(self, config: RunConfig, metrics: dict[str, float]) -> str:
+        """Why to stop, given the metrics of the newest evaluation, or ""."""
+        if not metrics:
+            return ""
+        if config.target is not None and Target.parse(config.target).reached(metrics):
+            return f"reached the target {config.target}"
+        monitor = _monitor(config, metrics)
+        if config.patience is not None and self.stale >= config.patience and monitor == self.monitor:
+            return f"{monitor} was not better for {self.stale} evaluations"
+        return ""
+
+
+def _monitor(config: RunConfig, metrics: Collection[str]) -> str:
+    return config.monitor or next(iter(metrics), "")
+
+
+def check_stopping(config: RunConfig, split: str | None, metrics: Collection[str]) -> None:
+    """Refuses what could never stop a training, before its first step.
+
+    Args:
+        split: that is evaluated, if there is one. metrics: the names of what is evaluated.
+
+    Raises:
+        EchelonError: nothing is evaluated, or no such metric.
+    """
+    asked = [("--target", config.target), ("--patience", config.patience), ("--monitor", config.monitor)]
+    for flag, value in asked:
+        if value is not None and split is None:
+            raise EchelonError(f"{flag} {value} needs rows to evaluate on, but there is no split val or test: "
+                               "prepare one, or name another with --eval-split")  # fmt: skip
+    names = [("--monitor", config.monitor), ("--target", config.target and Target.parse(config.target).metric)]
+    for flag, name in names:
+        if name is not None and name not in metrics:
+            raise EchelonError(f"{flag}: '{name}' is not evaluated; there are: {', '.join(metrics)}")
 
 
 def last_step(config: RunConfig, steps_per_epoch: int) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,6 +20,7 @@ from echelon.errors import DataError
 from echelon.sync.protocol import Strategy
 from echelon.train.checkpoint import Checkpoint, folder_of, newest_whole
 from echelon.train.config import RunConfig
+from echelon.train.evaluate import evaluation_split, metrics_of
 from echelon.train.events import EventLog, NoLog, Tell
 from echelon.train.learner import Learner
 from echelon.train.loop import Loop, Parts
@@ -25,11 +28,19 @@ from echelon.train.profiling import Profile
 from echelon.train.progress import Progress
 from echelon.train.restore import order_facts, restore
 from echelon.train.run import RunFolder
+from echelon.train.stopping import check_stopping
 from echelon.world import World, threads
 
 START_SECONDS = 30.0
 CHECKPOINT_SECONDS = 600.0
 SPLIT = "train"
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+Closable = TypeVar("Closable", bound=_Closes)
 
 
 @dataclass(frozen=True)
@@ -64,21 +75,23 @@ def train_worker(
     run = RunFolder(job.run)
     dataset = open_dataset(job.dataset)
     computing = threads(job.config.cpus_per_worker)
-    with computing, connect(world, store, interface=interface, seconds=START_SECONDS) as comm:
-        log = EventLog(run, world.attempt, tell) if world.is_first else NoLog()
-        try:
-            return _train(job, run, dataset, comm, log)
-        finally:
-            log.close()
+    with (
+        computing,
+        connect(world, store, interface=interface, seconds=START_SECONDS) as comm,
+        _closing(EventLog(run, world.attempt, tell) if world.is_first else NoLog()) as log,
+    ):
+        return _train(job, run, dataset, comm, log)
 
 
 def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog | NoLog) -> Progress:
     world = comm.world
     if SPLIT not in dataset.splits or not dataset.rows(SPLIT):
         raise DataError(f"{dataset.url} has no rows to train on: it needs a split '{SPLIT}'")
-    loader = _loader(job, dataset, world)
-    profile = Profile(run, job.config.profile if world.is_first else 0)
-    try:
+    _check_stopping(job, dataset)
+    with (
+        _closing(_loader(job, dataset, world)) as loader,
+        _closing(Profile(run, job.config.profile if world.is_first else 0)) as profile,
+    ):
         torch.manual_seed(job.config.seed)
         model = job.learner.model().to(world.device)
         job.learner.initialise(model, dataset)
@@ -101,9 +114,27 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
             run, job.learner, model, optimizer, job.strategy, job.config, dataset, loader, facts, log, profile
         )
         return Loop(parts, comm, progress).run()
-    finally:
-        profile.close()
-        loader.close()
+
+
+def _check_stopping(job: Job, dataset: Dataset) -> None:
+    """Before the first step, which may be hours before the first evaluation."""
+    config = job.config
+    if config.target is not None or config.patience is not None or config.monitor is not None:
+        check_stopping(config, evaluation_split(dataset, config.eval_split), metrics_of(job.learner).keys())
+
+
+@contextmanager
+def _closing(part: Closable) -> Iterator[Closable]:
+    """Closes a part at the end; an error that is on its way wins over one of closing, which may be its echo."""
+    try:
+        yield part
+    except BaseException as error:
+        try:
+            part.close()
+        except Exception as second:
+            error.add_note(f"and then, while ending: {second}")
+        raise
+    part.close()
 
 
 def equal_beginning(model: nn.Module, comm: Comm) -> None:

@@ -14,16 +14,20 @@ from echelon.world import World
 COMMIT_SECONDS = 300.0
 
 Committed = Callable[[int, str, int, float], None]
+Remark = Callable[[int, str], None]
 
 
 class CheckpointWriter:
     """The checkpoints of one rank.
 
-    committed(step, path, bytes, seconds) is called on rank 0's thread when a checkpoint counts.
+    committed(step, path, bytes, seconds) is called on rank 0's thread when a checkpoint counts, remark(step, text)
+    when something is not as it should be that does not stand in the way of training.
     """
 
-    def __init__(self, run: RunFolder, world: World, keep: int, committed: Committed) -> None:
-        self._run, self._world, self._keep, self._committed = run, world, keep, committed
+    def __init__(self, run: RunFolder, world: World, keep: int, committed: Committed, remark: Remark) -> None:
+        self._run, self._world, self._keep = run, world, keep
+        self._committed, self._remark = committed, remark
+        self._undeleted = False
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -73,6 +77,15 @@ class CheckpointWriter:
             if self._world.is_first:
                 size = commit(folder, files, parts, COMMIT_SECONDS)
                 self._committed(step, path, size, time.perf_counter() - start)
-                delete_older(self._run, self._world.attempt, self._keep)
+                self._delete_older(step)
         except BaseException as error:
             self._error = error
+
+    def _delete_older(self, step: int) -> None:
+        """Best effort: who may not delete can still train. It is said once, and tried again with each checkpoint."""
+        try:
+            delete_older(self._run, self._world.attempt, self._keep)
+        except Exception as error:
+            if not self._undeleted:
+                self._remark(step, f"old checkpoints could not be deleted and stay: {error}")
+            self._undeleted = True
