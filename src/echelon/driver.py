@@ -75,14 +75,14 @@ def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) 
     Raises:
         EchelonError: the root cause of a failure.
     """
-    folder, begun = RunFolder(job.run), False
+    folder, begun, workers = RunFolder(job.run), False, place.size
 
     def conclude(state: str, progress: Progress, error: str = "") -> None:
         rows = open_dataset(job.dataset).rows(SPLIT)
         steps = steps_in_epoch(rows, job.config.resolved_batch_size)
         attempts = folder.newest_attempt()
         folder.write_results(
-            results_of(state, progress, steps_per_epoch=steps, workers=place.size, attempts=attempts, error=error)
+            results_of(state, progress, steps_per_epoch=steps, workers=workers, attempts=attempts, error=error)
         )
 
     def start() -> None:
@@ -92,7 +92,7 @@ def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) 
         conclude(RUNNING, _reached(folder))
 
     try:
-        progress = _run(job, place, folder, start, _harmless(on_event))
+        progress, workers = _run(job, place, folder, start, _harmless(on_event))
     except BaseException as error:
         if begun:
             with suppress(Exception):  # what failed is more important than that it cannot be noted
@@ -118,19 +118,27 @@ def _harmless(on_event: OnEvent) -> OnEvent:
     return tell
 
 
-def _run(job: Job, place: Place, folder: RunFolder, start: Callable[[], None], on_event: OnEvent) -> Progress:
+def _run(
+    job: Job, place: Place, folder: RunFolder, start: Callable[[], None], on_event: OnEvent
+) -> tuple[Progress, int]:
+    """The progress, and how many workers there were at the end."""
     if started_by_torchrun():
-        return train_as_rank(job, start, on_event)[0]
+        progress, world = train_as_rank(job, start, on_event)
+        return progress, world.size
     if not place.on_spark:
         start()
-        return train_here(job, folder.start_attempt(), on_event)
+        return train_here(job, folder.start_attempt(), on_event), 1
     # Spark is imported only where it is needed: one worker trains without it.
     from echelon.spark.session import session
+    from echelon.spark.slots import require_slots
     from echelon.spark.training import train_on_spark
 
     spark = session(place.master, place.workers, place.conf)
+    # A run that cannot begin leaves no folder behind, which would be in the way of the same command with fewer workers.
+    require_slots(spark, place.workers)
     start()
-    return train_on_spark(spark, job, place.workers, on_event)[0]
+    trained = train_on_spark(spark, job, place.workers, on_event)
+    return trained.progress, trained.workers
 
 
 def _reached(folder: RunFolder) -> Progress:

@@ -12,13 +12,14 @@ from typing import Any
 
 from spark_learners import Mortal, write_line
 
+from echelon.data.manifest import open_dataset
+from echelon.driver import Place, drive
 from echelon.spark.barrier import run_gang
 from echelon.spark.failure import WorkerFailed
 from echelon.spark.job import run_tasks
 from echelon.spark.probe import Probe
 from echelon.spark.rendezvous import Member
 from echelon.spark.session import session
-from echelon.spark.training import train_on_spark
 from echelon.sync.allreduce import AllReduce
 from echelon.train.config import RunConfig
 from echelon.train.run import RunFolder
@@ -55,11 +56,16 @@ def main(master: str, folder: Path, reach: int) -> dict[str, Any]:
         if event["kind"] == "start":
             starts.append((event["attempt"], event["step"], event["workers"], time.time()))
 
-    progress, seen["attempts"] = train_on_spark(spark, job, 2, on_event)
-    seen["steps"] = progress.step
+    run = RunFolder(job.run)
+
+    def begin() -> None:
+        run.create(learner, job.strategy, config, open_dataset(job.dataset), 2)
+
+    drive(job, Place(2, master), begin, on_event)
+    seen["steps"], seen["attempts"], seen["workers"] = (run.results[name] for name in ("steps", "attempts", "workers"))
     seen["starts"] = [start[:3] for start in starts]
     seen["seconds"] = starts[-1][3] - grave.stat().st_mtime
-    seen["causes"] = [event["cause"] for event in RunFolder(job.run).events() if event["kind"] == "recovery"]
+    seen["causes"] = [event["cause"] for event in run.events() if event["kind"] == "recovery"]
     spark.stop()
     return seen
 

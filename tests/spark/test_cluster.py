@@ -49,4 +49,5 @@ def test_when_a_host_is_gone_for_good_the_others_go_on(tmp_path: Path) -> None:
     attempt, resumed, workers = seen["starts"][-1]
     assert attempt > 1
     assert 10 <= resumed <= 30
-    assert workers == 1
+    assert workers == seen["workers"] == 1
+    assert seen["causes"][-1].endswith("going on with 1 of 2 workers")

@@ -22,15 +22,17 @@ from echelon.spark.probe import Probe, laid
 from echelon.spark.pulse import Watch
 from echelon.spark.rendezvous import Rendezvous
 from echelon.spark.session import is_local, require_fixed_executors
-from echelon.spark.slots import require_slots
+from echelon.spark.slots import SETTLE_SECONDS, START_SECONDS, require_slots
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 OnEvent = Callable[[dict[str, Any]], None]
 _POLL_SECONDS = 0.2
-_SETTLE_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 1.0
+# A native function that keeps Python's lock to itself stops the pulse too, so silence alone must last for long.
+# A host that is cut off is noticed earlier: by the heartbeats of its executor.
+_SILENCE_SECONDS = 60.0
 
 
 def run_gang(
@@ -41,8 +43,8 @@ def run_gang(
     run_id: str,
     attempt: int,
     cpus_per_worker: int = 1,
-    start_seconds: float = 30.0,
-    silence_seconds: float = 20.0,
+    start_seconds: float = START_SECONDS,
+    silence_seconds: float = _SILENCE_SECONDS,
     on_event: OnEvent | None = None,
     probe: Probe | None = None,
 ) -> list[bytes]:
@@ -64,7 +66,7 @@ def run_gang(
     """
     require_fixed_executors(session)
     # On a second try an executor that died may be coming back.
-    settle_seconds = _SETTLE_SECONDS if attempt <= 1 else start_seconds
+    settle_seconds = SETTLE_SECONDS if attempt <= 1 else start_seconds
     require_slots(session, workers, settle_seconds=settle_seconds, wait_seconds=start_seconds)
     meeting = Rendezvous(*_driver_address(session), run_id, attempt)
     with laid(probe) as token:
@@ -93,7 +95,7 @@ def _plan(session: SparkSession, invitation: Invitation, fn: Work) -> DataFrame:
 
 
 def _follow(job: BackgroundJob, watch: Watch, start_seconds: float, silence_seconds: float) -> None:
-    """Returns when the job is over or a rank has failed; raises when a deadline passes."""
+    """Returns when the job is over, which it is soon after the death of a rank; raises when a deadline passes."""
     began = complete = time.monotonic()
     while not job.wait(_POLL_SECONDS):
         watch.poll()

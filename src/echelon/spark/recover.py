@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from echelon.errors import CommunicationError, EchelonError, StorageError, TrainingFailed
+from echelon.errors import CommunicationError, StorageError, TrainingFailed
 
 FRUITLESS_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.5
@@ -66,6 +66,6 @@ def _reached(reached: Callable[[], object], otherwise: object) -> object:
 def _tell(on_recovery: Callable[[str, int], None], cause: str, number: int) -> None:
     try:
         on_recovery(cause, number)
-    except EchelonError as error:
-        # What could not be written down must not keep the work from going on.
-        _log.warning("the recovery could not be written down: %s", error)
+    except Exception as error:
+        # What could not be told must not keep the work from going on.
+        _log.warning("a recovery could not be told: %s", error)

@@ -11,6 +11,9 @@ from echelon.spark.session import is_local
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+SETTLE_SECONDS = 5.0
+START_SECONDS = 30.0
+
 
 class TooFewSlots(EchelonError):
     """A session cannot run so many workers at once. slots: how many it can."""
@@ -31,7 +34,13 @@ def slots(session: SparkSession) -> int:
         return int(context.defaultParallelism) // int(session.conf.get("spark.task.cpus", "1") or 1)
 
 
-def require_slots(session: SparkSession, workers: int, *, settle_seconds: float, wait_seconds: float) -> None:
+def require_slots(
+    session: SparkSession,
+    workers: int,
+    *,
+    settle_seconds: float = SETTLE_SECONDS,
+    wait_seconds: float = START_SECONDS,
+) -> None:
     """Refuses a gang that does not fit.
 
     Executors of a cluster come one after another: as long as their slots change (or there is none) they are waited

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from echelon.data.manifest import MANIFEST
+from echelon.errors import CommunicationError, StorageError
 from echelon.spark.barrier import run_gang
 from echelon.spark.probe import Probe
 from echelon.spark.recover import retried
@@ -25,46 +26,82 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def train_on_spark(
-    session: SparkSession, job: Job, workers: int, on_event: Callable[[Event], None]
-) -> tuple[Progress, int]:
+@dataclass(frozen=True)
+class Trained:
+    """A training that came to its end.
+
+    attempt: the number of the launch that came there. workers: how many it had; hosts that were lost are missing.
+    """
+
+    progress: Progress
+    attempt: int
+    workers: int
+
+
+def train_on_spark(session: SparkSession, job: Job, workers: int, on_event: Callable[[Event], None]) -> Trained:
     """Trains until the end, from the newest checkpoint again after each lost process, host or network.
 
     When a host does not come back in time, those that are left go on without it.
-
-    Returns:
-        The progress, and the number of the attempt that came to the end.
 
     Raises:
         EchelonError: the root cause, if a worker's own code failed, or three attempts in a row came to no new
         checkpoint.
     """
-    folder = RunFolder(job.run)
-    last_attempt, lost = 0, False
+    return _Training(session, job, workers, on_event).run()
 
-    def attempt() -> Progress:
-        nonlocal last_attempt, job, workers
-        last_attempt = folder.start_attempt()
-        try:
-            return _launch(session, job, workers, last_attempt, on_event)
-        except TooFewSlots as few:
-            if not lost or not few.slots:
-                raise
-            _log.warning("%s. Going on with %d of %d workers", few, few.slots, workers)
-            # The weights were those of hosts of which one is gone.
-            job, workers = replace(job, weights=None), few.slots
-            return _launch(session, job, workers, last_attempt, on_event)
 
-    def reached() -> tuple[int, int] | None:
-        checkpoint = newest(folder)
+class _Training:
+    """The attempts of one training."""
+
+    def __init__(self, session: SparkSession, job: Job, workers: int, on_event: Callable[[Event], None]) -> None:
+        self._session, self._job, self._workers, self._on_event = session, job, workers, on_event
+        self._folder = RunFolder(job.run)
+        self._attempt = 0
+        # What was told of the newest failure.
+        self._lost: Event | None = None
+
+    def run(self) -> Trained:
+        return retried(self._try, self._reached, self._on_recovery)
+
+    def _try(self) -> Trained:
+        self._attempt = self._folder.start_attempt()
+        while True:
+            try:
+                progress = _launch(self._session, self._job, self._workers, self._attempt, self._on_event)
+                return Trained(progress, self._attempt, self._workers)
+            except TooFewSlots as few:
+                if self._lost is None:
+                    raise
+                if not few.slots:
+                    raise CommunicationError(f"no host is left: {few}") from few
+                self._go_on_with(few.slots, self._lost)
+
+    def _go_on_with(self, slots: int, lost: Event) -> None:
+        fewer = f"going on with {slots} of {self._workers} workers"
+        _log.warning("%s", fewer)
+        self._lost = {**lost, "cause": f"{lost['cause']}; {fewer}"}
+        self._tell(self._lost)
+        # The weights were those of hosts of which one is gone.
+        self._job, self._workers = replace(self._job, weights=None), slots
+
+    def _reached(self) -> tuple[int, int] | None:
+        checkpoint = newest(self._folder)
         return (checkpoint.attempt, checkpoint.step) if checkpoint else None
 
-    def on_recovery(cause: str, number: int) -> None:
-        nonlocal lost
-        lost = True
-        on_event(_recovery(folder, cause, last_attempt))
+    def _on_recovery(self, cause: str, number: int) -> None:
+        self._lost = {"kind": "recovery", "step": 0, "epoch": None, "seconds": 0.0, "attempt": self._attempt}
+        self._lost["cause"] = cause
+        if (checkpoint := newest(self._folder)) is not None:
+            self._lost |= {"step": checkpoint.step, "seconds": float(checkpoint.state["progress"]["seconds"])}
+        self._tell(self._lost)
 
-    return retried(attempt, reached, on_recovery), last_attempt
+    def _tell(self, event: Event) -> None:
+        """Shows what happened and writes it down, where the report finds it: once for each attempt that failed."""
+        self._on_event(event)
+        try:
+            self._folder.add_event(event)
+        except StorageError as error:
+            _log.warning("a recovery could not be written down: %s", error)
 
 
 def _launch(session: SparkSession, job: Job, workers: int, attempt: int, on_event: Callable[[Event], None]) -> Progress:
@@ -90,14 +127,3 @@ class _Work:
     def __call__(self, member: Member) -> bytes:
         progress = train_worker(member.world, member.store, self._job, member.tell, member.interface)
         return json.dumps(progress.to_json()).encode()
-
-
-def _recovery(folder: RunFolder, cause: str, attempt: int) -> Event:
-    """Writes down that an attempt failed, where the report finds it."""
-    checkpoint = newest(folder)
-    step, seconds = 0, 0.0
-    if checkpoint is not None:
-        step, seconds = checkpoint.step, float(checkpoint.state["progress"]["seconds"])
-    event = {"kind": "recovery", "step": step, "epoch": None, "seconds": seconds, "attempt": attempt, "cause": cause}
-    folder.add_event(event)
-    return event
