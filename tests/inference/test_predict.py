@@ -12,13 +12,14 @@ import torch
 from pyspark.sql import SparkSession
 from scores import ReadsAll, Scores, points_of, write_points
 
-from echelon.api import Run
+from echelon.api import Run, fit
 from echelon.data.adopt import adopt
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.schema import Column, Schema
 from echelon.data.span import span_batches
 from echelon.data.write import write_dataset
 from echelon.errors import DataError, EchelonError
+from echelon.train.config import RunConfig
 
 
 def rows_of(dataset: Dataset, split: str) -> dict:
@@ -162,6 +163,7 @@ def test_the_threads_of_this_process_stay_as_they_were(run: Run, points: Dataset
     try:
         run.predict(points, tmp_path / "out")
         run.evaluate(points)
+        fit(Scores(), points, RunConfig(batch_size=20, max_steps=1), run=tmp_path / "run")
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
