@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import torch.distributed as dist
 
+from echelon.comm import is_communication_failure
 from echelon.errors import CommunicationError, EchelonError
+from echelon.train.failure import Failure, describe, root_cause, to_error
 from echelon.train.progress import Progress
 from echelon.train.run import Event, RunFolder
 from echelon.train.worker import Job, train_worker
 from echelon.world import World, torchrun_world
 
 MEETING_SECONDS = 60.0
+CAUSE_SECONDS = 1.0
+"""How long a rank that lost another waits for word of why."""
+CAUSE_PAUSE = 0.02
 
 
 def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
@@ -55,6 +62,9 @@ def train_as_rank(job: Job, create: Callable[[], None], on_event: Callable[[Even
 
     Args:
         create: makes the run's folder, if there is none yet; called by rank 0 alone.
+
+    Raises:
+        EchelonError: the root cause, if another rank reports it; else what failed here.
     """
     world, store = torchrun_world(), meeting_store()
     if world.is_first:
@@ -66,4 +76,34 @@ def train_as_rank(job: Job, create: Callable[[], None], on_event: Callable[[Even
         raise EchelonError(f"{world}: rank 0 did not begin the run within {MEETING_SECONDS:.0f} s") from None
     attempt = int(store.get("attempt"))
     world = replace(world, attempt=attempt)
-    return train_worker(world, store, job, on_event), world
+    try:
+        return train_worker(world, dist.PrefixStore("work", store), job, on_event), world
+    except Exception as error:
+        _report(error, store, world)
+        if is_communication_failure(error):
+            raise _cause(error, store, world) from error
+        raise
+
+
+def _report(error: Exception, store: dist.Store, world: World) -> None:
+    """Tells the other ranks why this one fails, before its process ends."""
+    with suppress(RuntimeError):  # the process that has the store may be gone
+        order = store.add("failures", 1)
+        store.set(_failure_of(world.rank), describe(error, world.rank, world.host, order).to_json())
+
+
+def _cause(error: Exception, store: dist.Store, world: World) -> Exception:
+    """What another rank reports that is no echo; the error itself, if none does within CAUSE_SECONDS."""
+    end = time.monotonic() + CAUSE_SECONDS
+    with suppress(RuntimeError):
+        while time.monotonic() < end:
+            keys = [key for rank in range(world.size) if store.check([key := _failure_of(rank)])]
+            cause = root_cause([Failure.from_json(store.get(key)) for key in keys])
+            if cause is not None and cause.kind != "communication":
+                return to_error(cause)
+            time.sleep(CAUSE_PAUSE)
+    return error
+
+
+def _failure_of(rank: int) -> str:
+    return f"failure/{rank}"
