@@ -10,7 +10,8 @@ from pages import checked, text_of
 from stories import Story, WriteRun
 
 from echelon.errors import EchelonError
-from echelon.report.compare import compare_page, compare_runs, compare_table, cost_of
+from echelon.report.compare import compare_runs, compare_table, cost_of
+from echelon.report.compare_page import compare_page
 from echelon.report.comparison import Comparison, first_reaching, mean_of
 from echelon.report.history import Curve, Point
 from echelon.train.progress import Progress

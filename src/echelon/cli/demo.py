@@ -26,7 +26,8 @@ def demo(
 ) -> None:
     """Takes a small set from raw files to predictions: prepare, train twice, evaluate, predict, compare."""
     from echelon.cli.reporting import show_evaluation
-    from echelon.report.compare import compare_page, compare_runs, compare_table
+    from echelon.report.compare import compare_runs, compare_table
+    from echelon.report.compare_page import compare_page
     from echelon.report.render import write_page
     from echelon.spark.session import session
     from echelon.sync.allreduce import AllReduce

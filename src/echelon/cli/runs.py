@@ -42,7 +42,8 @@ def compare(
     out: Annotated[str, typer.Option(help="HTML file to write (path or URL)")] = "compare.html",
 ) -> None:
     """Compares runs: a metric against steps, seconds and bytes."""
-    from echelon.report.compare import compare_page, compare_runs, compare_table
+    from echelon.report.compare import compare_runs, compare_table
+    from echelon.report.compare_page import compare_page
     from echelon.report.render import write_page
 
     comparison = compare_runs(run, metric=metric, target=target)

@@ -54,17 +54,6 @@ def compare_table(comparison: Comparison) -> RenderableType:
     return Stack(*parts)
 
 
-def compare_page(comparison: Comparison) -> str:
-    """The same with curves, as one HTML page.
-
-    Raises:
-        EchelonError: matplotlib or jinja2 is not installed.
-    """
-    from echelon.report.compare_page import page_of
-
-    return page_of(comparison)
-
-
 def target_label(comparison: Comparison) -> str:
     """For example "accuracy ≥ 0.6"."""
     sign = "≤" if smaller_is_better(comparison.metric) else "≥"

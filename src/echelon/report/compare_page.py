@@ -25,8 +25,8 @@ LOG_FROM = 5.0
 """From this ratio of the most bytes of a group to those of another on, the axis of the bytes is logarithmic."""
 
 
-def page_of(comparison: Comparison) -> str:
-    """The page of a comparison, as HTML."""
+def compare_page(comparison: Comparison) -> str:
+    """Tables and curves of a comparison, as one HTML page."""
     runs = [run for group in comparison.groups for run in group.runs]
     return render(
         "compare.html",
