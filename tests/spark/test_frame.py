@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from echelon.data.manifest import MANIFEST
 from echelon.data.schema import Column, Schema
 from echelon.data.span import span_batches
+from echelon.data.storage import open_storage
 from echelon.data.write import write_dataset
 from echelon.errors import DataError
 from echelon.spark.frame import write_frame
@@ -81,6 +85,21 @@ def test_a_column_of_another_kind_is_refused_by_name(frame: DataFrame, tmp_path:
         write_frame(frame.selectExpr("id", "current_date() as day"), str(tmp_path))
     with pytest.raises(DataError, match="no rows"):
         write_frame(frame.filter("false"), str(tmp_path))
+
+
+def test_a_frame_that_is_another_each_time_becomes_no_dataset(frame: DataFrame, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+
+    def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with calls.open("a") as file:
+            file.write(".")
+        for batch in batches:
+            yield batch.slice(0, len(batch) - len(calls.read_text()))
+
+    shrinking = frame.select("id").coalesce(1).mapInArrow(rows, "id long")
+    with pytest.raises(DataError, match=r"had 89 rows when they were counted and 88 when they were written"):
+        write_frame(shrinking, str(tmp_path / "data"))
+    assert not open_storage(tmp_path / "data").exists(MANIFEST)
 
 
 def test_an_error_of_the_frame_itself_is_not_taken_for_a_lost_process(frame: DataFrame, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ that cannot become a dataset; the second writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,8 @@ def write_frame(
         seed: of the global shuffle. overwrite: whether a dataset at this URL may be replaced.
 
     Raises:
-        DataError: the frame is empty, has nulls or a column of another type (named), or there is a dataset already.
+        DataError: the frame is empty, has nulls or a column of another type (named), has other rows each time that it
+        is computed, or there is a dataset already.
         WorkerFailed: the frame itself cannot be computed. CommunicationError, StorageError: processes or storage
         failed.
     """
@@ -79,8 +80,17 @@ def write_frame(
     rows, columns = _measured(frame, sources)
     schema = Schema(columns)
     carriage = Carriage(schema, _parts(schema, rows))
-    reports = Reports(frame.sparkSession)
-    plain = _plain(frame, sources, seed)
+    plan, reports = _writing(_plain(frame, sources, seed), carriage, Format(storage.url, row_group_mb, compression))
+    with bounded_batches(frame.sparkSession, carriage):
+        results = collect(frame.sparkSession, plan, reports, f"Echelon: write {storage.url}", on_progress)
+    whole = Written.merged((row["files"], bytes(row["sums"])) for row in results)
+    _require_rows(whole, rows)
+    return commit(storage, schema, whole.splits, shuffled=True)
+
+
+def _writing(plain: DataFrame, carriage: Carriage, form: Format) -> tuple[Callable[[], DataFrame], Reports]:
+    """What writes the rows of a plain frame, and where it reports mistakes in them."""
+    reports = Reports(plain.sparkSession)
 
     def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -90,13 +100,18 @@ def write_frame(
                 return
 
     def plan() -> DataFrame:
-        form = Format(storage.url, row_group_mb, compression)
         return written(plain.mapInArrow(pack, carriage.ddl), carriage, form)
 
-    with bounded_batches(frame.sparkSession, carriage):
-        results = collect(frame.sparkSession, plan, reports, f"Echelon: write {storage.url}", on_progress)
-    whole = Written.merged((row["files"], bytes(row["sums"])) for row in results)
-    return commit(storage, schema, whole.splits, shuffled=True)
+    return plan, reports
+
+
+def _require_rows(whole: Written, counted: int) -> None:
+    found = sum(file.rows for files in whole.splits.values() for file in files)
+    if found != counted:
+        raise DataError(
+            f"the DataFrame had {counted} rows when they were counted and {found} when they were written: it gives "
+            "other rows each time that it is computed, as rand() without a seed does. Write it to Parquet and give that"
+        )
 
 
 @dataclass(frozen=True)
