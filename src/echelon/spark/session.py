@@ -156,9 +156,9 @@ def _environment(master: str, settings: Mapping[str, str], submitted: bool) -> I
     python = settings.get("spark.pyspark.python") or (None if is_local(master) else os.environ.get("PYSPARK_PYTHON"))
     wanted = {"PYSPARK_PYTHON": python or sys.executable}
     if not submitted:
-        java = find_java()
         # Nothing of ours uses Spark's vectorised algebra, and asking Java for it prints a warning in every session.
-        wanted["JAVA_HOME"] = str((without_vectors(java) if is_local(master) else java).home)
+        # The executors of a cluster have a Java of their own.
+        wanted["JAVA_HOME"] = str(without_vectors(find_java()).home)
     if is_local(master):
         # Tasks can import what the driver can, such as the modules beside a user's script.
         wanted["PYTHONPATH"] = os.pathsep.join(os.path.abspath(folder) for folder in sys.path if _is_users(folder))
