@@ -37,8 +37,8 @@ def test_two_executors_train_and_survive_the_death_of_one(tmp_path: Path) -> Non
     assert (first, from_start, second, workers) == (1, 0, 2, 2)
     assert 10 <= resumed <= 30
     assert "rank" in seen["causes"][0]
-    # On an idle machine the first launch, which imports torch too, takes 5 s: on a busy one it says how slow all is.
-    assert seen["seconds"] < max(10, 2 * seen["cold launch"])
+    # The first launch, which imports torch too, says how slow all is: a new executor's Java starts here as well.
+    assert seen["seconds"] < max(10, 3 * seen["cold launch"])
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from echelon.data.cells import encode
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Schema, Values
 from echelon.data.shuffle import bucket_of, shuffle_keys
-from echelon.data.storage import open_storage
+from echelon.data.storage import Storage, open_storage
 from echelon.data.write import commit, start, write_asset
 from echelon.errors import DataError
 from echelon.spark.carriage import Carriage
@@ -153,9 +153,12 @@ def prepare_dataset(
         first = "".join(f"; the first of {summary.problems} problems: {p}" for p in summary.reported[:1])
         raise DataError(f"not one row could be read for {storage.url}{first}")
     addition = conclude(summary) if conclude is not None else Addition({}, {})
+    return _committed(storage, schema, whole, addition, shuffled=shuffle_seed is not None), summary
+
+
+def _committed(storage: Storage, schema: Schema, whole: Written, addition: Addition, *, shuffled: bool) -> Dataset:
     assets = {name: write_asset(storage, name, np.asarray(array)) for name, array in addition.assets.items()}
-    dataset = commit(storage, schema, whole.splits, addition.info, assets, shuffled=shuffle_seed is not None)
-    return dataset, summary
+    return commit(storage, schema, whole.splits, addition.info, assets, shuffled=shuffled)
 
 
 class _Notes:
