@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from test_fit import parquet
 
 SCRIPT = Path(__file__).with_name("torchrun_fit.py")
@@ -31,6 +32,7 @@ def test_a_killed_rank_is_restarted_and_the_same_command_goes_on(tmp_path: Path)
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_the_cause_of_a_failure_is_the_first_one(tmp_path: Path) -> None:
     done = torchrun(tmp_path, "raise", restarts=0)
     assert done.returncode != 0

@@ -41,12 +41,15 @@ def test_from_raw_files_to_predictions_on_s3(s3: str, tmp_path: Path) -> None:
     for path in (tmp_path / "raw").rglob("*.png"):
         raw.write(str(path.relative_to(tmp_path / "raw")), path.read_bytes())
 
-    def command(*arguments: str) -> str:
-        return run(sys.executable, "-m", "echelon", "images", *arguments, folder=tmp_path)
-
-    command("prepare", f"{home}/raw", f"{home}/dataset", "--size", "8x8")
-    command("train", f"{home}/dataset", "--workers", "2", "--run", f"{home}/run", *FAST)
-    command("predict", f"{home}/run", f"{home}/dataset", f"{home}/predictions")
+    # One process for all three commands, as they would follow each other in a script: Spark starts once.
+    commands = [
+        ["prepare", f"{home}/raw", f"{home}/dataset", "--size", "8x8"],
+        ["train", f"{home}/dataset", "--workers", "2", "--strategy", "averaging", "--run", f"{home}/run", *FAST],
+        ["predict", f"{home}/run", f"{home}/dataset", f"{home}/predictions", "--workers", "2"],
+    ]
+    script = "import sys; from echelon.cli.app import build\nfor command in eval(sys.argv[1]):\n"
+    script += "    build(['images'])(['images', *command], standalone_mode=False)"
+    run(sys.executable, "-c", script, repr(commands), folder=tmp_path)
 
     folder = RunFolder(f"{home}/run")
     assert folder.results["state"] == "finished"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from gang import Training, train
 from test_recovery import CONFIG, LEARNER
 from test_strategies import assert_same
@@ -17,6 +18,7 @@ from echelon.sync import AllReduce
 from echelon.train.learner import describe
 
 
+@pytest.mark.slow
 def test_torchrun_trains_and_a_restart_goes_on(tmp_path: Path, dataset: Dataset) -> None:
     """To the same bits as the same two workers that nobody killed."""
     training = Training(tmp_path, dataset, LEARNER, CONFIG)

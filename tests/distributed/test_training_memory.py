@@ -70,6 +70,7 @@ def write(url: Path, rows: int) -> str:
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc to measure memory")
+@pytest.mark.slow
 def test_training_on_ten_times_its_memory(tmp_path: Path) -> None:
     rows = 10 * BUDGET_MB * (1 << 20) // ROW_BYTES
     command = [sys.executable, "-c", TRAIN, write(tmp_path / "tiny", 1024), write(tmp_path / "large", rows)]
