@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from torch import Tensor
 
 from echelon.data.schema import Column, Schema, Values
@@ -203,7 +202,7 @@ def _flat(column: Column, chunk: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     if pa.types.is_fixed_size_list(kind):
         return _numbers(column, chunk.flatten()), np.arange(len(chunk) + 1, dtype=np.int64) * kind.list_size
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        lengths = np.asarray(pc.list_value_length(chunk), dtype=np.int64)
+        lengths = np.asarray(chunk.value_lengths(), dtype=np.int64)
         return _numbers(column, chunk.flatten()), np.concatenate([[0], np.cumsum(lengths)])
     raise DataError(f"column '{column.name}' should hold tensors in binary cells or numeric lists, not {kind}")
 

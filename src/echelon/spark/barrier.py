@@ -18,6 +18,7 @@ from echelon.errors import CommunicationError, EchelonError
 from echelon.spark.background import BackgroundJob
 from echelon.spark.failure import from_spark, root_cause, to_error
 from echelon.spark.member import RESULT_SCHEMA, Invitation, Work, serve
+from echelon.spark.packed import pack
 from echelon.spark.probe import Probe, laid
 from echelon.spark.pulse import Watch
 from echelon.spark.rendezvous import Rendezvous
@@ -47,6 +48,7 @@ def run_gang(
     silence_seconds: float = _SILENCE_SECONDS,
     on_event: OnEvent | None = None,
     probe: Probe | None = None,
+    imports: tuple[str, ...] = (),
 ) -> list[bytes]:
     """Runs fn(member) in `workers` processes at once and returns their results in rank order.
 
@@ -57,6 +59,7 @@ def run_gang(
         start_seconds: how long all ranks may take to come, and then to pass the probe.
         silence_seconds: how long nothing may be heard of a rank before it is given up.
         on_event: called in this thread with each event that a worker tells (and its "rank"). What it raises is logged.
+        imports: modules that a worker loads before the others wait for it, beside those that the function needs.
 
     Raises:
         TooFewSlots, EchelonError: refused before the start.
@@ -65,13 +68,13 @@ def run_gang(
         CommunicationError, StorageError: processes, hosts, the network or the storage failed. Worth another try.
     """
     require_fixed_executors(session)
-    # On a second try an executor that died may be coming back.
-    settle_seconds = SETTLE_SECONDS if attempt <= 1 else start_seconds
-    require_slots(session, workers, settle_seconds=settle_seconds, wait_seconds=start_seconds)
     meeting = Rendezvous(*_driver_address(session), run_id, attempt)
     with laid(probe) as token:
         invitation = Invitation(meeting.address, workers, cpus_per_worker, start_seconds, token)
-        plan = _plan(session, invitation, fn)
+        # Planned while an executor that died may be coming back.
+        plan = _plan(session, invitation, fn, imports)
+        settle_seconds = SETTLE_SECONDS if attempt <= 1 else start_seconds
+        require_slots(session, workers, settle_seconds=settle_seconds, wait_seconds=start_seconds)
         group = f"echelon-{run_id}-{attempt}-{meeting.address.port}"
         job = BackgroundJob(session, lambda: plan, group, "Echelon: workers that train together")
         watch = Watch(meeting.store, workers, on_event)
@@ -83,11 +86,14 @@ def run_gang(
     return _outcome(job, watch)
 
 
-def _plan(session: SparkSession, invitation: Invitation, fn: Work) -> DataFrame:
-    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return serve(invitation, fn, batches)
-
+def _plan(session: SparkSession, invitation: Invitation, fn: Work, imports: tuple[str, ...]) -> DataFrame:
     try:
+        packed = pack((serve, invitation, fn), imports)
+
+        def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            begin, invited, work = packed.unpacked()
+            return begin(invited, work, batches)
+
         ranks = session.range(0, invitation.size, 1, invitation.size)
         return ranks.mapInArrow(task, RESULT_SCHEMA, barrier=True)
     except (TypeError, AttributeError, PickleError) as error:

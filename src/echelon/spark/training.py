@@ -114,6 +114,8 @@ def _launch(session: SparkSession, job: Job, workers: int, attempt: int, on_even
         cpus_per_worker=job.config.cpus_per_worker,
         on_event=on_event,
         probe=Probe(read=((job.dataset, MANIFEST),), write=job.run),
+        # The first optimizer of a process loads it, which takes as long as torch itself.
+        imports=("torch._dynamo",),
     )
     return Progress.from_json(json.loads(results[0]))
 
