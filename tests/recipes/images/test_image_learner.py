@@ -156,7 +156,7 @@ def test_a_learner_is_stored_as_plain_values_and_comes_back():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"schedule": "linear"}, "--schedule linear is unknown; there are: constant, step, cosine, one-cycle"),
+        ({"schedule": "linear"}, "--schedule linear is unknown; there are: constant, step, poly, cosine, one-cycle"),
         ({"optimizer_name": "lion"}, "--optimizer lion is unknown; there are: sgd, adamw"),
         ({"crop": 11}, "--crop 11 does not fit into images of 10x12"),
         ({"total_steps": 0}, "at least one step"),

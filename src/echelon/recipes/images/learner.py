@@ -14,7 +14,9 @@ from echelon.data.keyed import Draw
 from echelon.data.manifest import Dataset
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.images.labelled import IMAGE, LABEL, MEAN, check_fits
-from echelon.recipes.images.models import Classifier, Quick, ResNet, seen_size
+from echelon.recipes.images.models.choice import network
+from echelon.recipes.images.models.classifier import Classifier, seen_size
+from echelon.recipes.images.models.googlenet import HEAD_WEIGHT
 from echelon.recipes.images.rows import TRAIN
 from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, SOLVERS, rate
 from echelon.train.learner import Learner
@@ -51,7 +53,9 @@ class ImagesLearner(Learner):
     momentum: float = _QUICK.momentum
     weight_decay: float = _QUICK.weight_decay
     bias_lr: float = _QUICK.bias_lr
+    bias_decay: float = _QUICK.bias_decay
     schedule: str = _QUICK.schedule
+    step_every: int = _QUICK.step_every
     warmup: float = _QUICK.warmup
     label_smoothing: float = _QUICK.label_smoothing
     scale: float = _QUICK.scale
@@ -87,11 +91,7 @@ class ImagesLearner(Learner):
 
     def _net(self) -> nn.Module:
         seen = seen_size(tuple(self.size), self.crop)
-        if self.model_name == "quick":
-            return Quick(len(self.classes), seen, self.init)
-        if self.model_name == "resnet":
-            return ResNet(len(self.classes), self.width, self.depth, seen)
-        raise EchelonError(f"--model {self.model_name} is unknown; there are: quick, resnet")
+        return network(self.model_name, len(self.classes), seen, init=self.init, width=self.width, depth=self.depth)
 
     def prepare(self, batch: Batch, draw: Draw | None) -> Batch:
         """In training, adds where to cut each image and whether to mirror it: int64 [n, 3], see `Classifier`."""
@@ -107,23 +107,28 @@ class ImagesLearner(Learner):
         return batch.replace(**{WINDOW: torch.stack(windows, dim=1).to(batch[IMAGE].device)})
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float]:
-        logits = model(batch[IMAGE], batch[WINDOW] if WINDOW in batch.columns else None)
+        """In training with 0.3 times the loss of each auxiliary head, where the network has some."""
+        given = model(batch[IMAGE], batch[WINDOW] if WINDOW in batch.columns else None)
         smoothing = self.label_smoothing if model.training else 0.0
-        total = F.cross_entropy(logits.float(), batch[LABEL], reduction="sum", label_smoothing=smoothing)
+        logits, *heads = (given,) if isinstance(given, Tensor) else given
+        total = _cross_entropy(logits, batch[LABEL], smoothing)
+        for head in heads:
+            total = total + HEAD_WEIGHT * _cross_entropy(head, batch[LABEL], smoothing)
         return total, float(len(batch))
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Biases and gains of norms have their own learning rate; the decay is that of all."""
+        """Biases and gains of norms have their own learning rate and decay."""
         trained = [p for p in model.parameters() if p.requires_grad]
         matrices = [p for p in trained if p.ndim > 1]
         vectors = [p for p in trained if p.ndim == 1]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "lr": self.lr * self.bias_lr}]
+        others = {"params": vectors, "lr": self.lr * self.bias_lr, "weight_decay": self.weight_decay * self.bias_decay}
+        groups: list[dict[str, Any]] = [{"params": matrices}, others]
         if self.optimizer_name == "adamw":
             return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def rate(self, step: int) -> float:
-        return rate(self.schedule, step, self.total_steps, self.warmup)
+        return rate(self.schedule, step, self.total_steps, self.warmup, self.step_every)
 
     def metrics(self) -> dict[str, Metric]:
         from torchmetrics import MeanMetric
@@ -161,6 +166,10 @@ class ImagesLearner(Learner):
         """The name of the most probable class and its probability, float32 [n]."""
         probability, label = model(batch[IMAGE]).float().softmax(1).max(1)
         return {"label": [self.classes[i] for i in label.tolist()], "probability": probability}
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    return F.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=smoothing)
 
 
 def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> None:

@@ -43,18 +43,27 @@ class ImagesOptions:
     None stands for the value of the solver.
     """
 
-    model: str | None = option(None, "quick (cifar10_quick of Caffe) or resnet (small, with GroupNorm)")
+    model: str | None = option(
+        None, "quick (cifar10_quick of Caffe), resnet (small, with GroupNorm), caffenet, alexnet or googlenet"
+    )
     width: int = option(32, "resnet: channels of the first stage; a power of two, or a multiple of 8")
     depth: int = option(1, "resnet: blocks in each of the three stages")
-    solver: str | None = option(None, "settings: quick, quick-caffe (the original's) or resnet (default: by model)")
+    solver: str | None = option(
+        None, "settings: the name of a model, or that and -caffe for the original's (default: by model)"
+    )
     optimizer: str | None = option(None, "sgd or adamw")
     lr: float | None = option(None, "learning rate at the peak of the schedule")
     momentum: float | None = option(None, "momentum of sgd")
     weight_decay: float | None = option(None, "L2 penalty of sgd, decoupled decay of adamw")
-    schedule: str | None = option(None, "constant, step, cosine or one-cycle")
+    schedule: str | None = option(None, "constant, step, poly, cosine or one-cycle")
+    step_every: int | None = option(None, "steps until step takes a tenth, each time; 0: once, at 80 % of the training")
     warmup: float | None = option(None, "part of the steps in which the learning rate rises")
     label_smoothing: float | None = option(None, "part of each target that is spread over all classes")
-    crop: int = option(0, "side of the square that the network sees: random in training, the centre in evaluation")
+    crop: int | None = option(
+        None,
+        "side of the square that the network sees, random in training, the centre in evaluation; 0: the whole image "
+        "(default: 227 for caffenet and alexnet, 224 for googlenet, of larger images; else 0)",
+    )
     pad: int | None = option(None, "pixels by which a crop in training may leave the image")
     mirror: bool | None = option(None, "mirror half of the images in training")
 
@@ -64,10 +73,10 @@ class ImagesOptions:
                 raise EchelonError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.width > 8 and self.width % 8:
             raise EchelonError(f"--width must be at most 8 or a multiple of 8 for GroupNorm, got {self.width}")
-        for name in ("crop", "pad"):
+        for name in ("crop", "pad", "step_every"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise EchelonError(f"--{name} must not be negative, got {value}")
+                raise EchelonError(f"--{name.replace('_', '-')} must not be negative, got {value}")
         for name, least, below in (("lr", 0, 1e6), ("momentum", 0, 1), ("warmup", 0, 1), ("label_smoothing", 0, 1),
                                    ("weight_decay", 0, 1e6)):  # fmt: skip
             value = getattr(self, name)

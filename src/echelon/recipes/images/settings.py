@@ -11,6 +11,7 @@ from echelon.data.plan import steps_in_epoch
 from echelon.errors import DataError
 from echelon.recipes.images.labelled import described
 from echelon.recipes.images.learner import ImagesLearner
+from echelon.recipes.images.models.choice import usual_crop
 from echelon.recipes.images.options import ImagesOptions
 from echelon.recipes.images.rows import TRAIN
 from echelon.recipes.images.solvers import Solver, solver_of
@@ -38,6 +39,7 @@ def defaults_of(options: ImagesOptions) -> Mapping[str, Any]:
         "batch_size": solver.batch_size,
         "batch_size_per_worker": solver.batch_size_per_worker,
         "sync_every": solver.sync_every,
+        "eval_batch_size": solver.eval_batch_size,
     }
 
 
@@ -64,11 +66,13 @@ def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> 
         momentum=solver.momentum,
         weight_decay=solver.weight_decay,
         bias_lr=solver.bias_lr,
+        bias_decay=solver.bias_decay,
         schedule=solver.schedule,
+        step_every=solver.step_every,
         warmup=solver.warmup,
         label_smoothing=solver.label_smoothing,
         scale=solver.scale,
-        crop=options.crop,
+        crop=options.crop if options.crop is not None else usual_crop(solver.model, (size[0], size[1])),
         pad=solver.pad,
         mirror=solver.mirror,
     )

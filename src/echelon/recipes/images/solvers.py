@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from echelon.errors import EchelonError
 
-SCHEDULES = ("constant", "step", "cosine", "one-cycle")
+SCHEDULES = ("constant", "step", "poly", "cosine", "one-cycle")
 OPTIMIZERS = ("sgd", "adamw")
 
 
@@ -16,9 +16,10 @@ OPTIMIZERS = ("sgd", "adamw")
 class Solver:
     """All settings of a training that a model comes with; each can be changed by its flag.
 
-    lr: at the peak of the schedule. bias_lr: factor on it for biases and the gains of norms. schedule, warmup: see
-    `rate`. scale: factor on the centred pixels. init: see `Quick`. pad, mirror: augmentation in training, see
-    `Classifier`. epochs, batch_size, batch_size_per_worker, sync_every: what a run takes if its flags are not given.
+    lr: at the peak of the schedule. bias_lr, bias_decay: factors on it and on the decay for biases and the gains of
+    norms. schedule, step_every, warmup: see `rate`. scale: factor on the centred pixels. init: see `network`. pad,
+    mirror: augmentation in training, see `Classifier`. epochs, batch_size, batch_size_per_worker, sync_every,
+    eval_batch_size: what a run takes if its flags are not given.
     """
 
     model: str
@@ -28,7 +29,9 @@ class Solver:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     bias_lr: float = 1.0
+    bias_decay: float = 1.0
     schedule: str = "one-cycle"
+    step_every: int = 0
     warmup: float = 0.1
     label_smoothing: float = 0.0
     scale: float = 1 / 64
@@ -39,7 +42,33 @@ class Solver:
     batch_size: int | None = 64
     batch_size_per_worker: int | None = None
     sync_every: int = 10
+    eval_batch_size: int = 500
 
+
+_MODERN = Solver(
+    model="",
+    about="one-cycle SGD with crops and mirrors, for less data than ImageNet",
+    pad=0,
+    eval_batch_size=50,
+)
+_ILSVRC = Solver(
+    model="",
+    about="",
+    lr=0.01,
+    bias_lr=2.0,
+    bias_decay=0.0,
+    schedule="step",
+    step_every=100_000,
+    warmup=0.0,
+    scale=1.0,
+    init="caffe",
+    pad=0,
+    epochs=90,
+    batch_size=None,
+    batch_size_per_worker=256,
+    sync_every=50,
+    eval_batch_size=50,
+)
 
 SOLVERS: Mapping[str, Solver] = {
     "quick": Solver(
@@ -67,6 +96,24 @@ SOLVERS: Mapping[str, Solver] = {
         about="one-cycle SGD with crops and mirrors",
         lr=0.1,
     ),
+    "caffenet": replace(_MODERN, model="caffenet"),
+    "caffenet-caffe": replace(
+        _ILSVRC, model="caffenet", about="the original of Caffe and SparkNet (models/bvlc_reference_caffenet)"
+    ),
+    "alexnet": replace(_MODERN, model="alexnet"),
+    "alexnet-caffe": replace(_ILSVRC, model="alexnet", about="the original of Caffe (models/bvlc_alexnet)"),
+    "googlenet": replace(_MODERN, model="googlenet"),
+    "googlenet-caffe": replace(
+        _ILSVRC,
+        model="googlenet",
+        about="the original of Caffe (quick_solver of models/bvlc_googlenet), with SparkNet's batch",
+        weight_decay=2e-4,
+        schedule="poly",
+        step_every=0,
+        epochs=60,
+        batch_size_per_worker=64,
+        sync_every=40,
+    ),
 }
 """By name. The first of a model is its default."""
 
@@ -89,15 +136,17 @@ def solver_of(model: str | None, name: str | None) -> Solver:
     return fitting[name]
 
 
-def rate(schedule: str, step: int, total: int, warmup: float) -> float:
+def rate(schedule: str, step: int, total: int, warmup: float, step_every: int = 0) -> float:
     """What the learning rate is multiplied by at a step.
 
     Args:
-        schedule: "constant"; "step", a tenth from 80 % of the steps on, as in Caffe's two solver files of quick;
-            "cosine", from 1 to 0; "one-cycle", the same after a warm-up that begins at a 25th of the rate (Smith &
-            Topin 2018).
+        schedule: "constant"; "step", see `step_every`; "poly", the root of the part of the steps that is left, Caffe's
+            policy with the power 0.5 of GoogLeNet's quick solver; "cosine", from 1 to 0; "one-cycle", the same after a
+            warm-up that begins at a 25th of the rate (Smith & Topin 2018).
         step: counted from 0. total: steps of the whole training.
         warmup: part of the steps in which the rate rises linearly to 1, for any schedule.
+        step_every: "step" takes a tenth after so many steps, and again after as many more; for 0 once, from 80 % of the
+            steps on, as in Caffe's two solver files of quick.
 
     After the last step the rate stays what it was there.
     """
@@ -109,5 +158,9 @@ def rate(schedule: str, step: int, total: int, warmup: float) -> float:
     if schedule == "constant":
         return 1.0
     if schedule == "step":
+        if step_every:
+            return 0.1 ** (at // step_every)
         return 1.0 if at < 0.8 * total else 0.1
+    if schedule == "poly":
+        return math.sqrt(1 - at / total)
     return 0.5 * (1 + math.cos(math.pi * (at - rising) / max(total - rising, 1)))
