@@ -25,7 +25,7 @@ def build(arguments: list[str]) -> typer.Typer:
     """All commands, given the arguments.
 
     Torch takes seconds to load, so the commands of a recipe are made only if it is named. A user's own recipe,
-    package.module:recipe, has them too if it is the first argument.
+    package.module:NAME, has them too if it is the first argument.
     """
     app = typer.Typer(
         help=echelon.__doc__,
@@ -41,7 +41,7 @@ def build(arguments: list[str]) -> typer.Typer:
     if named in READY or ":" in named:
         from echelon.cli.recipe import recipe_app
 
-        app.add_typer(recipe_app(find_recipe(named)), name=named, rich_help_panel="Recipes")
+        app.add_typer(recipe_app(named, find_recipe(named)), name=named, rich_help_panel="Recipes")
     for command in (runs, report, compare):
         app.command(rich_help_panel="Runs")(command)
     app.command(rich_help_panel="First steps")(demo)

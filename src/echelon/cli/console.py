@@ -14,6 +14,11 @@ OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
 
 
+def tell(text: str) -> None:
+    """Writes lines that are the result of a command."""
+    OUT.print(escape(text), soft_wrap=True)
+
+
 def say(text: str) -> None:
     """Writes a line that is no result."""
     ERR.print(escape(text), soft_wrap=True)

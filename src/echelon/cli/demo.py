@@ -14,7 +14,7 @@ from echelon.recipes import find_recipe
 if TYPE_CHECKING:
     from echelon.api import Run
     from echelon.data.manifest import Dataset
-    from echelon.recipes.recipe import Recipe
+    from echelon.recipes.recipe import Demo, Recipe
     from echelon.sync.protocol import Strategy
 
 WORKERS = 2
@@ -36,19 +36,22 @@ def demo(
     if folder.exists():
         raise EchelonError(f"{folder} exists already: remove it, or give another --folder")
     chosen = find_recipe(recipe)
+    trial = chosen.demo
+    if trial is None:
+        raise EchelonError(f"the recipe {recipe} has no demo: begin with `echelon {recipe} prepare`")
     _title("1  Raw files")
-    say(f"{folder / 'raw'}: {chosen.write_demo(folder / 'raw')}")
+    say(f"{folder / 'raw'}: {trial.write(folder / 'raw')}")
     _title("2  Prepare them with Spark")
     spark = session(workers=WORKERS)
-    options = chosen.demo_prepare_options
     dataset = chosen.prepare(
-        spark, str(folder / "raw"), str(folder / "dataset"), options, fitting=None, overwrite=False
+        spark, str(folder / "raw"), str(folder / "dataset"), trial.prepare, fitting=None, overwrite=False
     )
     say(describe(dataset))
     runs = []
     for number, strategy in ((3, AllReduce()), (4, Averaging(sync_every=10))):
         _title(f"{number}  Train with {strategy} on {WORKERS} workers")
-        runs.append(_train(chosen, dataset, strategy, folder / "runs" / type(strategy).__name__.lower()))
+        home = folder / "runs" / type(strategy).__name__.lower()
+        runs.append(_train(recipe, chosen, trial, dataset, strategy, home))
     _title("5  Evaluate and predict, with the second model")
     show_evaluation(runs[-1].evaluate(dataset, workers=WORKERS))
     say(describe(runs[-1].predict(dataset, folder / "predictions", workers=WORKERS)))
@@ -61,16 +64,15 @@ def demo(
         say(f"  {page}")
 
 
-def _train(recipe: Recipe, dataset: Dataset, strategy: Strategy, folder: Path) -> Run:
+def _train(name: str, recipe: Recipe, trial: Demo, dataset: Dataset, strategy: Strategy, folder: Path) -> Run:
     from echelon.api import fit
     from echelon.cli.reporting import show_run
     from echelon.report.progress import LiveProgress
     from echelon.train.config import RunConfig
 
-    options = recipe.demo_train_options
-    advised = {k: v for k, v in recipe.defaults(options).items() if k != "sync_every"}
-    config = RunConfig(**{**advised, **recipe.demo_config}).resolved(WORKERS)
-    learner = recipe.learner(dataset, options, config)
+    advised = {k: v for k, v in recipe.defaults(trial.train).items() if k != "sync_every"}
+    config = RunConfig(**{**advised, **trial.config}).resolved(WORKERS)
+    learner = recipe.learner(dataset, trial.train, config)
     with LiveProgress(ERR) as progress:
         run = fit(
             learner,
@@ -79,7 +81,7 @@ def _train(recipe: Recipe, dataset: Dataset, strategy: Strategy, folder: Path) -
             strategy=strategy,
             workers=WORKERS,
             run=folder,
-            recipe=recipe.name,
+            recipe=name,
             on_event=progress,
         )
     show_run(run, recipe)

@@ -1,4 +1,4 @@
-"""prepare, train, evaluate and predict, for any recipe."""
+"""prepare, train, evaluate, predict and features, for any recipe, and the commands of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import typer
 from echelon.cli.choices import PlaceOptions, StrategyOptions
 from echelon.cli.console import describe, say
 from echelon.cli.options import Given, expanded
-from echelon.cli.reporting import show_evaluation, show_run
+from echelon.cli.reporting import show_evaluation, show_layers, show_run
 from echelon.cli.training import Order, train
+from echelon.cli.verbs import as_verb, verb_name
 from echelon.data.manifest import MANIFEST, Dataset, open_dataset
 from echelon.data.storage import open_storage
 from echelon.driver import Place
-from echelon.inference import evaluate_run, predict_run
+from echelon.errors import EchelonError
+from echelon.inference import Forward, evaluate_run, features_run, layers_of_run, predict_run
 from echelon.recipes.recipe import Recipe
 from echelon.spark.session import session
 from echelon.train.config import RunConfig
@@ -27,14 +29,18 @@ from echelon.train.run import RunFolder
 
 DatasetArgument = Annotated[str, typer.Argument(help="a dataset that prepare wrote (path or URL)", metavar="DATASET")]
 RunArgument = Annotated[str, typer.Argument(help="the folder of a run", metavar="RUN")]
-Split = Annotated[str | None, typer.Option(help="the split to use (evaluate: val, else test; predict: all)")]
-BatchSize = Annotated[int | None, typer.Option(help="rows of one forward pass", min=1)]
+Split = Annotated[str | None, typer.Option(help="the split to use (evaluate: val, else test; otherwise all)")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there")]
 
 
-def recipe_app(recipe: Recipe) -> typer.Typer:
-    """The commands of a recipe."""
-    app = typer.Typer(help=recipe.about, no_args_is_help=True)
+def recipe_app(name: str, recipe: Recipe) -> typer.Typer:
+    """The commands of a recipe. name: by which it was found, and will be found again.
+
+    Raises:
+        EchelonError: two of its commands have one name, or a parameter has no type.
+    """
+    app = typer.Typer(help=inspect.getdoc(recipe), no_args_is_help=True)
+    known = {"recipe": recipe, "name": name}
     source = Annotated[str, typer.Argument(help=recipe.sources, metavar="SRC")]
     any_source = Annotated[str, typer.Argument(help=f"a dataset, or raw files: {recipe.sources}", metavar="SRC")]
     for command, types in (
@@ -42,18 +48,25 @@ def recipe_app(recipe: Recipe) -> typer.Typer:
         (_train, {"options": recipe.train_options}),
         (_evaluate, {"source": any_source}),
         (_predict, {"source": any_source}),
+        (_features, {"source": any_source}),
     ):
-        app.command(command.__name__.strip("_"))(expanded(_bound(command, recipe, types)))
+        app.command(verb_name(command))(expanded(_bound(command, known, types)))
+    for own in recipe.commands():
+        if verb_name(own) in [command.name for command in app.registered_commands]:
+            raise EchelonError(f"the recipe {name} has two commands called '{verb_name(own)}': rename its function")
+        app.command(verb_name(own))(expanded(as_verb(own)))
     return app
 
 
-def _bound(command: Callable[..., None], recipe: Recipe, types: dict[str, Any]) -> Callable[..., None]:
-    """A command of one recipe, with the types that only the recipe knows."""
+def _bound(command: Callable[..., None], known: dict[str, Any], types: dict[str, Any]) -> Callable[..., None]:
+    """A command of one recipe: what is known of it needs no flags, and it has the types that only the recipe knows."""
     hints = {**get_type_hints(command, include_extras=True), **types}
-    kept = [p for p in inspect.signature(command).parameters.values() if p.name != "recipe"]
+    parameters = inspect.signature(command).parameters
+    kept = [p for p in parameters.values() if p.name not in known]
+    fixed = {key: value for key, value in known.items() if key in parameters}
 
     def call(**values: Any) -> None:
-        command(recipe=recipe, **values)
+        command(**fixed, **values)
 
     call.__name__, call.__doc__ = command.__name__, command.__doc__
     call.__annotations__ = {p.name: hints[p.name] for p in kept}
@@ -76,6 +89,7 @@ def _prepare(
 
 
 def _train(
+    name: str,
     recipe: Recipe,
     dataset: DatasetArgument,
     options: Any,
@@ -87,7 +101,7 @@ def _train(
     resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint of --run")] = False,
 ) -> None:
     """Trains a model on a dataset, and writes a report."""
-    order = Order(recipe, open_dataset(dataset), options, strategy, config, place.place, given, run, resume)
+    order = Order(name, recipe, open_dataset(dataset), options, strategy, config, place.place, given, run, resume)
     finished = train(order)
     if finished is not None:
         show_run(finished, recipe)
@@ -98,13 +112,13 @@ def _evaluate(
     run: RunArgument,
     source: str,
     place: PlaceOptions,
+    forward: Forward,
     split: Split = None,
-    batch_size: BatchSize = None,
 ) -> None:
     """Evaluates a run on every row of a split, once each."""
     folder, where = RunFolder(run), place.place
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
-        show_evaluation(evaluate_run(folder, dataset, where, split=split, batch_size=batch_size))
+        show_evaluation(evaluate_run(folder, dataset, where, split=split, forward=forward))
 
 
 def _predict(
@@ -113,14 +127,37 @@ def _predict(
     source: str,
     out: Annotated[str, typer.Argument(help="folder for the predictions", metavar="OUT")],
     place: PlaceOptions,
+    forward: Forward,
     split: Split = None,
-    batch_size: BatchSize = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Writes a prediction for every row, once each and with its key."""
     folder, where = RunFolder(run), place.place
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
-        written = predict_run(folder, dataset, out, where, split=split, batch_size=batch_size, overwrite=overwrite)
+        written = predict_run(folder, dataset, out, where, split=split, forward=forward, overwrite=overwrite)
+    say(describe(written))
+
+
+def _features(
+    recipe: Recipe,
+    run: RunArgument,
+    source: str,
+    place: PlaceOptions,
+    forward: Forward,
+    out: Annotated[str | None, typer.Argument(help="folder for the features", metavar="OUT")] = None,
+    layer: Annotated[str | None, typer.Option(help="the layer to write (default: list them, write nothing)")] = None,
+    split: Split = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Writes the output of a layer for every row, as a column "features" beside its key and label."""
+    if layer is not None and out is None:
+        raise EchelonError(f"--layer {layer}: say where its output shall go: features RUN SRC OUT --layer {layer}")
+    folder, where = RunFolder(run), place.place
+    with _opened(recipe, folder.learner, folder, source, where) as dataset:
+        if layer is None or out is None:
+            show_layers(layers_of_run(folder, dataset, split=split))
+            return
+        written = features_run(folder, dataset, out, layer, where, split=split, forward=forward, overwrite=overwrite)
     say(describe(written))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
 
 from echelon.api import Run
 from echelon.cli.console import OUT, say
@@ -14,6 +18,7 @@ from echelon.recipes.recipe import Recipe
 from echelon.report.recorded import read_run
 from echelon.report.tables import evaluation_table, final_table
 from echelon.train.evaluate import evaluation_split
+from echelon.train.features import Layer
 from echelon.train.run import REPORT
 
 if TYPE_CHECKING:
@@ -35,6 +40,20 @@ def show_evaluation(evaluation: Evaluation) -> None:
     """Each metric beside what the trivial predictor reaches."""
     title = f"{evaluation.split} ({evaluation.rows:,} rows)"
     OUT.print(evaluation_table(evaluation.metrics, evaluation.baseline, split=title))
+
+
+def show_layers(layers: Sequence[Layer]) -> None:
+    """The layers of a model, with the shape of one row's output or why it has none that could be a column."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("layer", "kind", "output of a row"):
+        table.add_column(heading)
+    for layer in layers:
+        shape = "a number" if layer.shape == () else " × ".join(map(str, layer.shape or ()))
+        table.add_row(
+            escape(layer.name), escape(layer.kind), f"[dim]{escape(layer.fault)}[/]" if layer.fault else shape
+        )
+    OUT.print(table)
+    say("choose one with --layer")
 
 
 def write_report(run: Run, recipe: Recipe | None, to: str | None = None) -> str:

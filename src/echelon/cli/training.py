@@ -13,6 +13,7 @@ from echelon.data.manifest import Dataset
 from echelon.driver import Place
 from echelon.errors import EchelonError
 from echelon.launch.torchrun import restarted
+from echelon.recipes import short_name
 from echelon.recipes.recipe import Recipe
 from echelon.report.progress import LiveProgress
 from echelon.report.summary import strategy_label
@@ -24,8 +25,9 @@ from echelon.train.run import RunFolder
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked for. options: of the recipe. given: which flags were set."""
+    """What was asked for. name: by which the recipe is found. options: of it. given: which flags were set."""
 
+    name: str
     recipe: Recipe
     dataset: Dataset
     options: Any
@@ -41,7 +43,7 @@ def train(order: Order) -> Run | None:
     """Trains until the end; None in those processes of torchrun that have nothing to tell."""
     if order.resume and order.run is None:
         raise EchelonError("--resume needs --run: which run shall go on?")
-    run = order.run or new_folder(order.recipe.name, order.place)
+    run = order.run or new_folder(short_name(order.name), order.place)
     learner, strategy, config = _resumed(order, RunFolder(run)) or _new(order)
     if order.place.is_first:
         if order.resume and not RunFolder(run).exists():
@@ -62,7 +64,7 @@ def train(order: Order) -> Run | None:
             resume=order.resume,
             master=order.place.master,
             conf=order.place.conf,
-            recipe=order.recipe.name,
+            recipe=order.name,
             on_event=progress,
         )
     return finished if order.place.is_first else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ READY = {"images": ("echelon.recipes.images:RECIPE", "CIFAR-10, or a folder with
 
 
 def find_recipe(name: str) -> Recipe:
-    """One of ours by its name, or a user's own as "package.module:recipe".
+    """One of ours by its name, or a user's own as "package.module:NAME", also from the current folder.
 
     Raises:
         EchelonError: there is none, or it is something else.
@@ -25,12 +27,30 @@ def find_recipe(name: str) -> Recipe:
     module, _, attribute = READY.get(name, (name, ""))[0].partition(":")
     if not attribute:
         raise EchelonError(
-            f"there is no recipe '{name}'; there are: {', '.join(READY)}, or your own package.module:name"
+            f"there is no recipe '{name}'; there are: {', '.join(READY)}, or your own package.module:NAME"
         )
+    if name not in READY:
+        _look_here()
     try:
         recipe = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise EchelonError(f"the recipe {name} cannot be imported: {error}") from None
+    if isinstance(recipe, type) and issubclass(recipe, Recipe):
+        raise EchelonError(
+            f"{name} is a class: give a name to an instance, such as RECIPE = {attribute}(), and use that"
+        )
     if not isinstance(recipe, Recipe):
         raise EchelonError(f"{name} is a {type(recipe).__name__}, not a Recipe of echelon.recipes.recipe")
     return recipe
+
+
+def short_name(name: str) -> str:
+    """What the runs of a recipe are called: the last part of its module's name."""
+    return name.partition(":")[0].rpartition(".")[2]
+
+
+def _look_here() -> None:
+    """Modules of the current folder come first, as with `python -m`; Spark's local tasks then find them too."""
+    here = os.getcwd()
+    if not sys.flags.safe_path and here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)

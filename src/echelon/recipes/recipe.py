@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,25 +19,40 @@ if TYPE_CHECKING:
 
     from echelon.report.page import Sample
 
+Command = Callable[..., str | None]
 
-class Recipe(ABC):
-    """A ready application.
 
-    Its two dataclasses of options become flags of the command line; each field has a help text (see
-    `echelon.train.config.option`).
+@dataclass(frozen=True)
+class NoOptions:
+    """There is nothing to choose."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A small trial of a recipe.
+
+    write: writes raw files into a new folder, and says what they are. prepare, train: options of the recipe. config:
+    fields of `RunConfig`.
     """
 
-    name: ClassVar[str]
-    about: ClassVar[str]
-    """One line for --help."""
-    sources: ClassVar[str]
+    write: Callable[[Path], str]
+    prepare: Any
+    train: Any
+    config: Mapping[str, Any]
+
+
+class Recipe(ABC):
+    """A ready application; `echelon package.module:NAME` runs an instance of a subclass.
+
+    The docstring of the subclass is its help. Options are dataclasses, whose fields become flags of the command line;
+    each field has a help text (see `echelon.train.config.option`).
+    """
+
+    sources: ClassVar[str] = "raw files (path or URL)"
     """What raw files it understands, for --help."""
-    prepare_options: ClassVar[type]
-    train_options: ClassVar[type]
-    demo_prepare_options: ClassVar[Any]
-    demo_train_options: ClassVar[Any]
-    demo_config: ClassVar[Mapping[str, Any]]
-    """Fields of `RunConfig` for the demo."""
+    prepare_options: ClassVar[type] = NoOptions
+    train_options: ClassVar[type] = NoOptions
+    demo: ClassVar[Demo | None] = None
 
     @abstractmethod
     def prepare(
@@ -45,17 +61,17 @@ class Recipe(ABC):
         """Writes raw files as a dataset at a URL.
 
         Args:
-            options: of the type `prepare_options`. fitting: make it fit what this learner was trained on (its
-                classes, its vocabulary), whatever the options say; None for a new one.
+            options: of the type `prepare_options`. fitting: make it fit what this learner was trained on (its classes,
+                its vocabulary), whatever the options say, to evaluate or to predict; None for a new dataset.
         """
-
-    @abstractmethod
-    def defaults(self, options: Any) -> Mapping[str, Any]:
-        """What a training takes where its flags are not given: fields of `RunConfig`, and "sync_every"."""
 
     @abstractmethod
     def learner(self, dataset: Dataset, options: Any, config: RunConfig) -> Learner:
         """The learner for a dataset. options: of the type `train_options`. config: resolved."""
+
+    def defaults(self, options: Any) -> Mapping[str, Any]:
+        """What a training takes where its flags are not given: fields of `RunConfig`, and "sync_every"."""
+        return {}
 
     def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
         """The stored learner of a run that goes on with a configuration, which may have more epochs."""
@@ -65,6 +81,12 @@ class Recipe(ABC):
         """Some rows of a split with what the model makes of them, for the report."""
         return []
 
-    @abstractmethod
-    def write_demo(self, folder: Path) -> str:
-        """Writes a small set of raw files, and says what it is."""
+    def commands(self) -> Sequence[Command]:
+        """Commands of its own, beside prepare, train, evaluate and predict.
+
+        Each is a function with types: its name, docstring and parameters become those of a command, as in typer. A
+        parameter that is a dataclass of options stands for the flags of its fields, and one of the type
+        `echelon.driver.Place` for --workers, --master and --conf; Spark starts when the function makes a session of it.
+        What the function returns is printed.
+        """
+        return ()

@@ -78,7 +78,8 @@ def test_a_run_that_goes_on_stretches_its_schedule(run, dataset):
 
 
 def test_the_demo_reads_what_it_writes(tmp_path):
-    said = RECIPE.write_demo(tmp_path / "raw")
+    assert RECIPE.demo is not None
+    said = RECIPE.demo.write(tmp_path / "raw")
     assert said.startswith(f"{len(list((tmp_path / 'raw').rglob('*.png'))):,} handwritten digits")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,7 +16,7 @@ from echelon.recipes.images.prepare import prepare
 from echelon.recipes.images.samples import samples
 from echelon.recipes.images.settings import defaults_of, learner_for, rescaled
 from echelon.recipes.images.sources import SUPPORTED
-from echelon.recipes.recipe import Recipe
+from echelon.recipes.recipe import Demo, Recipe
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 
@@ -26,17 +26,23 @@ if TYPE_CHECKING:
     from echelon.report.page import Sample
 
 
-class ImagesRecipe(Recipe):
-    """Classification of images."""
+def _write_demo(folder: Path) -> str:
+    write_digits(folder)
+    return "1,797 handwritten digits of 8x8 pixels, as PNG files in class folders (from scikit-learn)"
 
-    name = "images"
-    about = "classify images: CIFAR-10, or any folder with a folder of images for each class"
+
+class ImagesRecipe(Recipe):
+    """Classifies images: CIFAR-10, ImageNet, or any folder with a folder of images for each class."""
+
     sources = SUPPORTED
     prepare_options = PrepareOptions
     train_options = ImagesOptions
-    demo_prepare_options = PrepareOptions(size="8x8")
-    demo_train_options = ImagesOptions(lr=0.05, mirror=False, pad=1)
-    demo_config: ClassVar[Mapping[str, Any]] = {"epochs": 15, "batch_size": 64}
+    demo = Demo(
+        _write_demo,
+        PrepareOptions(size="8x8"),
+        ImagesOptions(lr=0.05, mirror=False, pad=1),
+        {"epochs": 15, "batch_size": 64},
+    )
 
     def prepare(
         self,
@@ -62,10 +68,6 @@ class ImagesRecipe(Recipe):
 
     def samples(self, learner: Learner, model: nn.Module, dataset: Dataset, split: str, count: int) -> list[Sample]:
         return samples(_ours(learner), model, dataset, split, count)
-
-    def write_demo(self, folder: Path) -> str:
-        write_digits(folder)
-        return "1,797 handwritten digits of 8x8 pixels, as PNG files in class folders (from scikit-learn)"
 
 
 def _ours(learner: Learner) -> ImagesLearner:
