@@ -7,19 +7,21 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 import torch
 from torch import nn
-from torchmetrics import Metric
-from torchmetrics.regression import MeanSquaredError
 
 from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Column, Schema
 from echelon.data.write import write_dataset
 from echelon.train.learner import Learner, Loss
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 SCHEMA = Schema((Column("x", "float32", (4,)), Column("y", "float32")))
 
@@ -49,6 +51,9 @@ class Line(Learner):
         return ((model(batch["x"]).squeeze(1) - batch["y"]) ** 2).sum(), len(batch)
 
     def metrics(self) -> dict[str, Metric]:
+        # It takes as long as torch, and is needed for an evaluation only.
+        from torchmetrics.regression import MeanSquaredError
+
         return {"mse": MeanSquaredError()}
 
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:

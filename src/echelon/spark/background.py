@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import SparkSession
 
 _CANCEL_SECONDS = 15.0
 
@@ -23,23 +23,29 @@ class Tasks:
     planned: int
 
 
+class Collectable(Protocol):
+    """A DataFrame, or an RDD."""
+
+    def collect(self) -> list[Any]: ...
+
+
 class BackgroundJob:
-    """Collects a DataFrame.
+    """Collects the rows of a DataFrame or RDD.
 
     rows, error: what came out, once it is over.
     """
 
-    def __init__(self, session: SparkSession, plan: Callable[[], DataFrame], group: str, description: str) -> None:
+    def __init__(self, session: SparkSession, plan: Callable[[], Collectable], group: str, description: str) -> None:
         """
         Args:
-            plan: makes the DataFrame, in the thread of the job. group: names it, apart from every other job.
+            plan: says what to collect, in the thread of the job. group: names it, apart from every other job.
             description: what Spark's own pages say of it.
         """
         from pyspark import InheritableThread
 
         self._context = session.sparkContext
         self._plan, self._group, self._description = plan, group, description
-        self.rows: list[Row] = []
+        self.rows: list[Any] = []
         self.error: BaseException | None = None
         self._over = threading.Event()
         self._thread = InheritableThread(target=self._run, name=group, daemon=True)

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pickle import PickleError
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from echelon.errors import CommunicationError, EchelonError
 from echelon.spark.background import BackgroundJob
 from echelon.spark.failure import from_spark, root_cause, to_error
-from echelon.spark.member import RESULT_SCHEMA, Invitation, Work, serve
+from echelon.spark.member import Answer, Invitation, Work, serve
 from echelon.spark.packed import pack
 from echelon.spark.probe import Probe, laid
 from echelon.spark.pulse import Watch
@@ -26,7 +24,8 @@ from echelon.spark.session import is_local, require_fixed_executors
 from echelon.spark.slots import SETTLE_SECONDS, START_SECONDS, require_slots
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark import RDD
+    from pyspark.sql import SparkSession
 
 OnEvent = Callable[[dict[str, Any]], None]
 _POLL_SECONDS = 0.2
@@ -86,18 +85,21 @@ def run_gang(
     return _outcome(job, watch)
 
 
-def _plan(session: SparkSession, invitation: Invitation, fn: Work, imports: tuple[str, ...]) -> DataFrame:
+def _plan(session: SparkSession, invitation: Invitation, fn: Work, imports: tuple[str, ...]) -> RDD[Answer]:
+    """A stage of an RDD: a new executor begins it seconds earlier than one of a DataFrame, for which it would load and
+    compile code of Spark SQL.
+    """
     try:
         packed = pack((serve, invitation, fn), imports)
-
-        def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            begin, invited, work = packed.unpacked()
-            return begin(invited, work, batches)
-
-        ranks = session.range(0, invitation.size, 1, invitation.size)
-        return ranks.mapInArrow(task, RESULT_SCHEMA, barrier=True)
     except (TypeError, AttributeError, PickleError) as error:
         raise EchelonError(f"the function of the workers cannot be sent to them: {error}") from error
+
+    def task(_: Iterable[int]) -> Iterator[Answer]:
+        begin, invited, work = packed.unpacked()
+        yield begin(invited, work)
+
+    ranks = session.sparkContext.parallelize(range(invitation.size), invitation.size)
+    return ranks.barrier().mapPartitions(task)
 
 
 def _follow(job: BackgroundJob, watch: Watch, start_seconds: float, silence_seconds: float) -> None:
@@ -124,7 +126,7 @@ def _follow(job: BackgroundJob, watch: Watch, start_seconds: float, silence_seco
 
 def _outcome(job: BackgroundJob, watch: Watch) -> list[bytes]:
     if job.error is None:
-        return [bytes(row["result"]) for row in sorted(job.rows, key=lambda row: row["rank"])]
+        return [result for _, result in sorted(job.rows)]
     _hear_last_words(watch)
     if isinstance(job.error, (KeyboardInterrupt, SystemExit)):
         raise job.error

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import torch
 import torch.distributed as dist
 
@@ -25,8 +24,9 @@ from echelon.world import World
 if TYPE_CHECKING:
     from pyspark import BarrierTaskContext
 
-RESULT_SCHEMA = "rank int, result binary"
 Work = Callable[[Member], bytes]
+Answer = tuple[int, bytes]
+"""A rank and what its function returned."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Invitation:
     probe: Probe | None
 
 
-def serve(invitation: Invitation, work: Work, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def serve(invitation: Invitation, work: Work) -> Answer:
     """The body of a barrier task.
 
     A failure is reported to the driver, then the process ends: the next attempt must not inherit what a failed one
@@ -51,8 +51,6 @@ def serve(invitation: Invitation, work: Work, batches: Iterator[pa.RecordBatch])
     """
     from pyspark import BarrierTaskContext
 
-    for _ in batches:
-        pass
     context = BarrierTaskContext.get()
     rank = context.partitionId()
     store = connect(invitation.address, invitation.start_seconds)
@@ -65,7 +63,7 @@ def serve(invitation: Invitation, work: Work, batches: Iterator[pa.RecordBatch])
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
-    yield pa.RecordBatch.from_pydict({"rank": pa.array([rank], pa.int32()), "result": pa.array([result], pa.binary())})
+    return rank, result
 
 
 def _work(
