@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -16,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from echelon.data.manifest import MANIFEST, Dataset, open_dataset
-from echelon.data.storage import open_storage
+from echelon.data.manifest import Dataset
 from echelon.driver import OnEvent, Place, drive
 from echelon.errors import EchelonError
-from echelon.inference import Evaluation, evaluate_run, predict_run
+from echelon.inference import Evaluation, Forward, evaluate_run, features_run, layers_of_run, predict_run
 from echelon.launch.torchrun import restarted
+from echelon.sources import borrowed, dataset_of, url_of
 from echelon.sync.allreduce import AllReduce
 from echelon.sync.protocol import Strategy
 from echelon.train.checkpoint import newest_whole
 from echelon.train.config import RunConfig
+from echelon.train.features import Layer
 from echelon.train.learner import Learner, describe
 from echelon.train.restore import check_resumable, order_facts
 from echelon.train.run import Event, RunFolder
@@ -33,9 +32,7 @@ from echelon.train.trained import load_trained
 from echelon.train.worker import Job
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    Data = str | Path | Dataset | DataFrame
+    from echelon.sources import Data
 
 NO_CONF: Mapping[str, str] = {}
 
@@ -92,7 +89,7 @@ def fit(
         else:
             folder.create(learner, agreed, resolved, dataset, place.size, recipe)
 
-    job = Job(folder.url, _url_of(data, home), learner, agreed, resolved, tuple(weights) if weights else None)
+    job = Job(folder.url, url_of(data, home), learner, agreed, resolved, tuple(weights) if weights else None)
     drive(job, place, begin, on_event or _ignore)
     return Run(folder.url, learner)
 
@@ -182,11 +179,19 @@ class Run:
         workers: int = 1,
         master: str | None = None,
         conf: Mapping[str, str] = NO_CONF,
+        batch_size: int | None = None,
+        precision: str | None = None,
+        cpus_per_worker: int | None = None,
     ) -> Evaluation:
-        """The metrics over every row of a split, once each. split: default val, else test, else the only one."""
-        place = Place(workers, master, conf)
-        with _borrowed(data, self._folder) as dataset:
-            return evaluate_run(self._folder, dataset, place, split=split, learner=self._learner)
+        """The metrics over every row of a split, once each.
+
+        Args:
+            split: default val, else test, else the only one. batch_size, precision, cpus_per_worker: rows of a forward
+            pass, "fp32" or "bf16", and threads of a worker, in place of those of the run.
+        """
+        place, forward = Place(workers, master, conf), Forward(batch_size, precision, cpus_per_worker)
+        with borrowed(data, self._folder) as dataset:
+            return evaluate_run(self._folder, dataset, place, split=split, learner=self._learner, forward=forward)
 
     def predict(
         self,
@@ -197,6 +202,9 @@ class Run:
         workers: int = 1,
         master: str | None = None,
         conf: Mapping[str, str] = NO_CONF,
+        batch_size: int | None = None,
+        precision: str | None = None,
+        cpus_per_worker: int | None = None,
         overwrite: bool = False,
     ) -> Dataset:
         """Writes a prediction for every row, in order, as a dataset at `out`.
@@ -204,58 +212,60 @@ class Run:
         Beside what the learner predicts are the row's number, "row", and what joins predictions with what they are
         about: "key", and every number and string of the data that the learner does not read.
 
-        split: default all of them. overwrite: whether a dataset at `out` may be replaced.
+        Args:
+            split: default all of them. overwrite: whether a dataset at `out` may be replaced. The others are as in
+            `evaluate`.
         """
-        place = Place(workers, master, conf)
-        if not place.is_first:
-            raise EchelonError("under torchrun let rank 0 alone predict: the others would write over its files")
-        with _borrowed(data, self._folder) as dataset:
-            return predict_run(
-                self._folder, dataset, str(out), place, split=split, learner=self._learner, overwrite=overwrite
-            )
+        place, forward = _alone(workers, master, conf), Forward(batch_size, precision, cpus_per_worker)
+        with borrowed(data, self._folder) as dataset:
+            return predict_run(self._folder, dataset, str(out), place, split=split, learner=self._learner,
+                               forward=forward, overwrite=overwrite)  # fmt: skip
+
+    def features(
+        self,
+        data: Data,
+        out: str | Path,
+        *,
+        layer: str,
+        split: str | None = None,
+        workers: int = 1,
+        master: str | None = None,
+        conf: Mapping[str, str] = NO_CONF,
+        batch_size: int | None = None,
+        precision: str | None = None,
+        cpus_per_worker: int | None = None,
+        overwrite: bool = False,
+    ) -> Dataset:
+        """Writes the output of a layer for every row, in order, as a dataset at `out`.
+
+        It has the columns "features" (float32, in the shape in which the layer gives it), "row", the row's number,
+        "key", and every number and string of the data, labels among them.
+
+        Args:
+            layer: its name, see `layers`; it must be called once in a prediction and give one tensor, an entry a row.
+            The others are as in `predict`.
+        """
+        place, forward = _alone(workers, master, conf), Forward(batch_size, precision, cpus_per_worker)
+        with borrowed(data, self._folder) as dataset:
+            return features_run(self._folder, dataset, str(out), layer, place, split=split, learner=self._learner,
+                                forward=forward, overwrite=overwrite)  # fmt: skip
+
+    def layers(self, data: Data) -> list[Layer]:
+        """The layers of the model with the shapes of their outputs for the data's rows, found by predicting two."""
+        with borrowed(data, self._folder) as dataset:
+            return layers_of_run(self._folder, dataset, learner=self._learner)
 
 
-def dataset_of(data: Data, home: str, *, reuse: bool = False) -> Dataset:
-    """Data as a dataset; the manifest of Parquet files and the rows of a DataFrame are put into `home`.
-
-    Args:
-        reuse: take the rows of the DataFrame that were written there before.
+def _alone(workers: int, master: str | None, conf: Mapping[str, str]) -> Place:
+    """Where something is written.
 
     Raises:
-        EchelonError: there is neither a dataset nor Parquet at the URL, or it cannot be used as one.
+        EchelonError: this is one of torchrun's processes, and another one speaks for all.
     """
-    if isinstance(data, Dataset):
-        return data
-    if isinstance(data, str | Path):
-        if _url_of(data, home) != home:
-            return open_dataset(str(data))
-        from echelon.data.adopt import adopt
-
-        return adopt(str(data), home, overwrite=True)
-    if reuse and open_storage(home).exists(MANIFEST):
-        return open_dataset(home)
-    from echelon.spark.frame import write_frame
-
-    return write_frame(data, home, overwrite=True)
-
-
-def _url_of(data: Data, home: str) -> str:
-    """Where `dataset_of` has the dataset."""
-    if isinstance(data, Dataset):
-        return data.url
-    if isinstance(data, str | Path) and open_storage(data).exists(MANIFEST):
-        return open_storage(data).url
-    return home
-
-
-@contextmanager
-def _borrowed(data: Data, folder: RunFolder) -> Iterator[Dataset]:
-    """Data as a dataset for a while."""
-    home = f"scratch/{uuid.uuid4().hex}"
-    try:
-        yield dataset_of(data, folder.storage.url_of(home))
-    finally:
-        folder.storage.delete_tree(home)
+    place = Place(workers, master, conf)
+    if not place.is_first:
+        raise EchelonError("under torchrun let rank 0 alone predict: the others would write over its files")
+    return place
 
 
 def new_folder(name: str, place: Place) -> str:

@@ -1,10 +1,11 @@
-"""Predictions for every row of a split, each exactly once and with what tells which row it is."""
+"""What a model makes of every row of a split, each exactly once and with what tells which row it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,17 +23,53 @@ from echelon.train.learner import Learner, Predicted
 ROW, KEY = "row", "key"
 
 Columns = dict[str, np.ndarray | list[np.ndarray] | list[str]]
+Make = Callable[[Batch], Mapping[str, Predicted]]
 
 
-def carried_columns(learner: Learner, schema: Schema) -> tuple[str, ...]:
-    """The columns that are written beside the predictions, so that these can be joined with what they are about.
+class Output(Protocol):
+    """What is made of rows, such as predictions."""
 
-    Every number and string that the learner does not read (of a learner that names no columns: every one), and "key".
+    @property
+    def remedy(self) -> str:
+        """What to do where the columns of some rows differ from those of others."""
+
+    def source(self, learner: Learner) -> str:
+        """What messages call the maker of the columns."""
+
+    def carried(self, learner: Learner, schema: Schema) -> tuple[str, ...]:
+        """The columns of the dataset that are written beside it."""
+
+    def making(self, learner: Learner, model: nn.Module) -> AbstractContextManager[Make]:
+        """A function that makes the columns of a batch, which is on the model's device."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a learner predicts, beside every number and string that it does not read."""
+
+    remedy = (
+        "give the same columns with the same shape for all rows, or where a length varies a list of tensors, one a row"
+    )
+
+    def source(self, learner: Learner) -> str:
+        return f"{type(learner).__name__}.predict"
+
+    def carried(self, learner: Learner, schema: Schema) -> tuple[str, ...]:
+        return carried_columns(schema, learner.columns or ())
+
+    @contextmanager
+    def making(self, learner: Learner, model: nn.Module) -> Iterator[Make]:
+        yield lambda batch: learner.predict(model, batch)
+
+
+def carried_columns(schema: Schema, read: Collection[str] = ()) -> tuple[str, ...]:
+    """The columns that are written beside what is made, so that it can be joined with what it is about.
+
+    Every number and string whose name is not in `read`, and "key".
 
     Raises:
         EchelonError: there is a column "row" among them, which is the name of the row's number.
     """
-    read = learner.columns or ()
     names = tuple(
         c.name for c in schema.columns if (not c.shape and c.name not in read) or (c.name == KEY and not c.is_variable)
     )
@@ -43,29 +80,35 @@ def carried_columns(learner: Learner, schema: Schema) -> tuple[str, ...]:
     return names
 
 
-@torch.no_grad()
-def predict_span(
-    learner: Learner, model: nn.Module, dataset: Dataset, split: str, span: tuple[int, int], config: RunConfig
+@torch.inference_mode()
+def output_span(
+    output: Output,
+    learner: Learner,
+    model: nn.Module,
+    dataset: Dataset,
+    split: str,
+    span: tuple[int, int],
+    config: RunConfig,
 ) -> Iterator[Columns]:
-    """The predictions for rows [start, end) of a split, in their order.
+    """What is made of rows [start, end) of a split, in their order.
 
-    Each has "row" (the row's number in the split, int64), the columns that are carried (see `carried_columns`), and
-    those that `Learner.predict` gives.
+    Each has "row" (the row's number in the split, int64), the columns that are carried, and those that are made.
 
     Raises:
-        EchelonError: `predict` gave another number of values than rows, or a column of one of these names.
+        EchelonError: another number of values was made than there are rows, or a column of one of these names.
     """
     device = next(model.parameters()).device
-    carried = carried_columns(learner, dataset.schema)
+    carried = output.carried(learner, dataset.schema)
     names = None if learner.columns is None else tuple(dict.fromkeys((*learner.columns, *carried)))
     model.eval()
-    for read in span_batches(dataset, split, names, *span, config.eval_batch_size):
-        batch = read
-        if learner.columns is not None:
-            batch = replace(read, columns={name: read.columns[name] for name in learner.columns})
-        with autocast(config.precision, device):
-            predicted = learner.predict(model, learner.prepare(batch.to(device), None))
-        yield _beside(carried, read, predicted, type(learner).__name__)
+    with output.making(learner, model) as make:
+        for read in span_batches(dataset, split, names, *span, config.eval_batch_size):
+            batch = read
+            if learner.columns is not None:
+                batch = replace(read, columns={name: read.columns[name] for name in learner.columns})
+            with autocast(config.precision, device):
+                made = make(learner.prepare(batch.to(device), None))
+            yield _beside(carried, read, made, output.source(learner))
 
 
 def predict_batch(learner: Learner, model: nn.Module, batch: Batch) -> Mapping[str, Predicted]:
@@ -83,19 +126,18 @@ def schema_of(columns: Columns) -> Schema:
     return Schema(tuple(_column(name, values) for name, values in columns.items()))
 
 
-def check_same(learner: Learner, schema: Schema, found: Schema) -> None:
+def check_same(output: Output, learner: Learner, schema: Schema, found: Schema) -> None:
     """
     Raises:
-        EchelonError: predictions for some rows have other columns than those for others, and cannot be one dataset.
+        EchelonError: what is made of some rows has other columns than that of others, and cannot be one dataset.
     """
     if found == schema:
         return
     first, second = (", ".join(map(_described, set(one.columns) - set(other.columns))) for one, other in
                      ((schema, found), (found, schema)))  # fmt: skip
     raise EchelonError(
-        f"{type(learner).__name__}.predict gave {first or 'nothing more'} for some rows, "
-        f"and {second or 'nothing more'} for others: give the same columns with the same shape for all rows, "
-        "or where a length varies a list of tensors, one a row"
+        f"{output.source(learner)} gave {first or 'nothing more'} for some rows, "
+        f"and {second or 'nothing more'} for others: {output.remedy}"
     )
 
 
@@ -112,20 +154,20 @@ def _described(column: Column) -> str:
     return f"'{column.name}' as {column.dtype}{list(column.shape) if column.shape else ''}"
 
 
-def _beside(carried: tuple[str, ...], read: Batch, predicted: Mapping[str, Any], learner: str) -> Columns:
-    """The row's number, what is carried, and the predictions."""
+def _beside(carried: tuple[str, ...], read: Batch, made: Mapping[str, Any], source: str) -> Columns:
+    """The row's number, what is carried, and what was made."""
     columns: Columns = {ROW: read.rows.numpy()}
     for name in carried:
         values = read.columns[name]
         columns[name] = values.numpy() if isinstance(values, Tensor) else values
-    for name, values in predicted.items():
+    for name, values in made.items():
         if name in columns:
             raise EchelonError(
-                f"{learner}.predict gives a column '{name}', but the one of the dataset is written beside the "
-                "predictions: give another name"
+                f"{source} gives a column '{name}', but the one of the dataset is written beside it: "
+                "give another name to one of them"
             )
         if len(values) != len(read):
-            raise EchelonError(f"{learner}.predict gave {len(values)} values of '{name}' for {len(read)} rows")
+            raise EchelonError(f"{source} gave {len(values)} values of '{name}' for {len(read)} rows")
         columns[name] = _on_cpu(values) if isinstance(values, Tensor) else [
             _on_cpu(value) if isinstance(value, Tensor) else value for value in values
         ]  # fmt: skip

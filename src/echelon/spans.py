@@ -1,0 +1,98 @@
+"""The rows of splits cut into shares, each of which one task works on with the model of a run.
+
+Every task loads the same checkpoint, once, and reads its own rows; what comes back to the driver are metric states or
+the description of written files, never rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from echelon.allocation import kept_memory
+from echelon.data.manifest import Dataset
+from echelon.driver import Place
+from echelon.train.checkpoint import Checkpoint
+from echelon.train.config import RunConfig
+from echelon.train.evaluate import autocast, span_of
+from echelon.train.learner import Learner
+from echelon.train.run import RunFolder
+from echelon.train.trained import load_trained
+from echelon.world import default_device, threads
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows [start, end) of a split. number: of the span within its split."""
+
+    split: str
+    number: int
+    start: int
+    end: int
+
+
+Share = tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every task needs; it is sent to the workers."""
+
+    run: str
+    dataset: Dataset
+    learner: Learner
+    checkpoint: Checkpoint
+    config: RunConfig
+
+
+Use = Callable[[Work, nn.Module, Share], bytes]
+
+
+def shares_of(dataset: Dataset, splits: Sequence[str], place: Place) -> list[Share]:
+    """Shares that together hold each row once: one in this process, on Spark up to one for each worker.
+
+    A share has a span of each split that has a row for it. No share and no span is empty.
+    """
+    parts = place.workers if place.on_spark else 1
+    shares: list[list[Span]] = [[] for _ in range(parts)]
+    for split in splits:
+        rows = dataset.rows(split)
+        count = min(parts, rows)
+        for number in range(count):
+            shares[number].append(Span(split, number, *span_of(rows, number, count)))
+    return [tuple(share) for share in shares if share]
+
+
+def over(place: Place, work: Work, use: Use, shares: Sequence[Share]) -> list[bytes]:
+    """What is made of the shares, in their order."""
+    task = _Task(work, use)
+    if not place.on_spark:
+        return [task.on(default_device(), share) for share in shares]
+    from echelon.spark.job import run_tasks
+    from echelon.spark.session import session
+
+    return run_tasks(session(place.master, place.workers, place.conf, gang=False), task, shares)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The model is loaded, then used for a share."""
+
+    work: Work
+    use: Use
+
+    def on(self, device: torch.device, share: Share) -> bytes:
+        work, config = self.work, self.work.config
+        # Autocast around all batches: its copies of the weights are made once, not for each of them.
+        with threads(config.cpus_per_worker), kept_memory(), autocast(config.precision, device):
+            trained = load_trained(RunFolder(work.run), work.learner, work.checkpoint, device)
+            return self.use(work, trained.model, share)
+
+    def __call__(self, share: Share) -> bytes:
+        """In a task of Spark."""
+        from echelon.spark.device import task_device
+
+        return self.on(task_device(), share)
