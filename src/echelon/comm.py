@@ -15,8 +15,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import _set_pg_timeout
+from torch.distributed.distributed_c10d import _abort_process_group, _set_pg_timeout
 
+from echelon.backend import GLOO, Backend, agree, prepare_nccl
 from echelon.errors import CommunicationError
 from echelon.world import World
 
@@ -31,16 +32,18 @@ _SIGNS = (
 class Comm:
     """The collectives of one process, and what they cost.
 
-    bytes_sent: what this process sends in a ring all-reduce, 2(n-1)/n of the payload; for the others the payload.
-    seconds: time in which this process waited for a collective.
+    backend: what carries them. bytes_sent: what this process sends in a ring all-reduce, 2(n-1)/n of the payload; for
+    the others the payload. seconds: time in which this process waited for a collective.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, backend: Backend = GLOO) -> None:
         self.world = world
+        self.backend = backend
         self.bytes_sent = 0.0
         self.seconds = 0.0
         self._phase = "start"
         self._timeout = timedelta(seconds=30)
+        self._pending: list[tuple[torch.cuda.Event, dist.Work]] = []
 
     def deadline(self, phase: str, seconds: float) -> None:
         """From here on a collective may take so long; the phase is named in the error when it takes longer."""
@@ -56,7 +59,7 @@ class Comm:
         with self._waiting("sum"):
             for bucket in _buckets(tensors):
                 flat = torch.cat([t.detach().reshape(-1) for t in bucket])
-                dist.all_reduce(flat)
+                self._finish(dist.all_reduce(flat, async_op=True), flat)
                 self._count_ring(flat)
                 _scatter(flat, bucket)
 
@@ -67,7 +70,7 @@ class Comm:
         with self._waiting("maximum"):
             for bucket in _buckets(tensors):
                 flat = torch.cat([t.detach().reshape(-1) for t in bucket])
-                dist.all_reduce(flat, op=dist.ReduceOp.MAX)
+                self._finish(dist.all_reduce(flat, op=dist.ReduceOp.MAX, async_op=True), flat)
                 self._count_ring(flat)
                 _scatter(flat, bucket)
 
@@ -78,42 +81,62 @@ class Comm:
         with self._waiting("broadcast"):
             for bucket in _buckets(tensors):
                 flat = torch.cat([t.detach().reshape(-1) for t in bucket])
-                dist.broadcast(flat, src=0)
+                self._finish(dist.broadcast(flat, src=0, async_op=True), flat)
                 self.bytes_sent += flat.numel() * flat.element_size() if self.world.is_first else 0
                 _scatter(flat, bucket)
 
     def meet(self) -> None:
         """Returns when all ranks came here."""
-        self.sum([torch.zeros(1, device=self.world.device)])
+        self.sum([torch.zeros(1)])
 
     def gather_bytes(self, data: bytes) -> list[bytes]:
         """What every rank gave, in rank order, on every rank."""
         if self.world.size == 1:
             return [data]
-        device = self.world.device
         with self._waiting("gather"):
-            sizes = torch.zeros(self.world.size, dtype=torch.int64, device=device)
+            sizes = torch.zeros(self.world.size, dtype=torch.int64)
             sizes[self.world.rank] = len(data)
             dist.all_reduce(sizes)
             longest = int(sizes.max())
             mine = torch.zeros(longest, dtype=torch.uint8)
             mine[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else mine[:0]
-            parts = [torch.empty(longest, dtype=torch.uint8, device=device) for _ in range(self.world.size)]
+            parts = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.world.size)]
             if longest:
-                dist.all_gather(parts, mine.to(device))
+                dist.all_gather(parts, mine)
             self.bytes_sent += longest
-        return [part[: int(size)].cpu().numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
+        return [part[: int(size)].numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
 
     def sum_gradients(self, state: dict[str, Any], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
         """A DDP communication hook: the plain sum of a bucket of gradients, overlapped with the backward pass.
 
-        `state["ready"]` is left at the moment the bucket was ready; after the last one, backward only waits.
+        `state["ready"]` is left at the moment the bucket was ready; after the last one, backward only waits. Call
+        `settle` after backward.
         """
         buffer = bucket.buffer()
         self._count_ring(buffer)
         state["ready"] = time.perf_counter()
+        if self.backend.has_nccl:
+            computed = torch.cuda.Event()
+            computed.record()
         work = dist.all_reduce(buffer, async_op=True)
+        if self.backend.has_nccl:
+            self._pending.append((computed, work))
         return work.get_future().then(lambda future: future.value()[0])
+
+    def settle(self, state: dict[str, Any]) -> None:
+        """Returns when all buckets of gradients are summed, which at the end of backward NCCL has only queued.
+
+        Whatever reads the GPU after that would otherwise wait for a lost peer for ever.
+        """
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        # What the GPU computes itself comes to its end without any peer.
+        pending[-1][0].synchronize()
+        state["ready"] = time.perf_counter()
+        with self.naming("the sum of gradients"):
+            for _, work in pending:
+                work.wait(self._timeout)
 
     @contextmanager
     def naming(self, what: str) -> Iterator[None]:
@@ -134,6 +157,16 @@ class Comm:
         with self.naming(what):
             yield
         self.seconds += time.perf_counter() - start
+
+    def _finish(self, work: dist.Work, tensor: Tensor) -> None:
+        """Returns when a collective is done, or raises when its deadline has passed.
+
+        Without a deadline of its own NCCL's wait would return at once, with a result that may never come.
+        """
+        if self.backend.has_nccl and tensor.is_cuda:
+            work.wait(self._timeout)
+        else:
+            work.wait()
 
     def _count_ring(self, payload: Tensor) -> None:
         size = self.world.size
@@ -160,24 +193,31 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
     Raises:
         CommunicationError: not all ranks came in time.
     """
-    comm = Comm(world)
     if world.size == 1:
-        yield comm
+        yield Comm(world)
         return
     if store is None:
         raise ValueError(f"a world of {world.size} processes needs a store to meet in")
+    comm = Comm(world, agree(world, store, seconds))
     if interface:
-        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = interface
-    backend = "cpu:gloo,cuda:nccl" if world.device.type == "cuda" else "gloo"
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
+    if comm.backend.has_nccl:
+        prepare_nccl(interface)
     with comm.naming("the meeting of all ranks"):
         dist.init_process_group(
-            backend, store=store, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=seconds)
+            comm.backend.name, store=store, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=seconds)
         )
     comm._timeout = timedelta(seconds=seconds)
     try:
         yield comm
+    except BaseException:
+        if comm.backend.has_nccl:
+            # Destroying a group waits for collectives that a lost peer will never join.
+            _abort_process_group()
+        raise
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

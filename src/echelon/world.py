@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from echelon.device import CPU, default_device
 from echelon.errors import EchelonError
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,6 @@ class World:
 
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.size} on {self.host}"
-
-
-def default_device(local_rank: int = 0) -> torch.device:
-    """The GPU of this local rank where the host has any, else the CPU."""
-    count = torch.cuda.device_count()
-    return torch.device("cuda", local_rank % count) if count else torch.device("cpu")
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -64,8 +64,11 @@ class AllReduceReplica:
             self._ddp.register_comm_hook(self._last_bucket, comm.sum_gradients)
             self.module = self._ddp
 
-    def microbatch(self, last: bool) -> AbstractContextManager[Any]:
-        return nullcontext() if last or self._comm.world.size == 1 else self._ddp.no_sync()
+    @contextmanager
+    def microbatch(self, last: bool) -> Iterator[None]:
+        with nullcontext() if last or self._comm.world.size == 1 else self._ddp.no_sync():
+            yield
+        self._comm.settle(self._last_bucket)
 
     def before_step(self, weight: float, tally: Tally) -> Tally:
         if self._comm.world.size > 1:
