@@ -79,6 +79,15 @@ def test_what_was_interrupted_before_the_run_began_is_no_obstacle(tmp_path: Path
     assert echelon.fit(LineLearner(), source, CONFIG, run=tmp_path / "run").results["state"] == "finished"
 
 
+def test_a_dataset_that_cannot_be_trained_on_leaves_no_run(dataset: echelon.Dataset, tmp_path: Path) -> None:
+    schema = echelon.Schema((echelon.Column("x", "float32", (3,)), echelon.Column("y", "float32")))
+    other = echelon.write_dataset(str(tmp_path / "other"), schema, {"test": [points(30)], "val": [points(10)]})
+    with pytest.raises(EchelonError, match="has no rows to train on: it needs a split 'train', and has test, val"):
+        echelon.fit(LineLearner(), other, CONFIG, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert echelon.fit(LineLearner(), dataset, CONFIG, run=tmp_path / "run").results["state"] == "finished"
+
+
 @pytest.mark.parametrize("weights", [[1.0, 1.0], [0.0], [-1.0], [float("nan")], []])
 def test_weights_that_do_not_fit_the_workers_are_refused(
     dataset: echelon.Dataset, tmp_path: Path, weights: list[float]

@@ -20,9 +20,13 @@ from echelon.train.worker import Job, train_worker
 from echelon.world import World, torchrun_world
 
 MEETING_SECONDS = 60.0
+BEGIN_SECONDS = 3600.0
+"""How long the other ranks wait while rank 0 begins the run: it may look through very many Parquet files."""
+BEGIN_PAUSE = 0.05
 CAUSE_SECONDS = 1.0
 """How long a rank that lost another waits for word of why."""
 CAUSE_PAUSE = 0.02
+_ATTEMPT = "attempt"
 
 
 def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
@@ -67,15 +71,9 @@ def train_as_rank(job: Job, create: Callable[[], None], on_event: Callable[[Even
         EchelonError: the root cause, if another rank reports it; else what failed here.
     """
     world, store = torchrun_world(), meeting_store()
-    if world.is_first:
-        create()
-        store.set("attempt", str(RunFolder(job.run).start_attempt()))
-    try:
-        store.wait(["attempt"], timedelta(seconds=MEETING_SECONDS))
-    except RuntimeError:
-        raise EchelonError(f"{world}: rank 0 did not begin the run within {MEETING_SECONDS:.0f} s") from None
-    attempt = int(store.get("attempt"))
-    world = replace(world, attempt=attempt)
+    world = replace(
+        world, attempt=begin_attempt(job, create, store, world) if world.is_first else attempt_begun(store, world)
+    )
     try:
         return train_worker(world, dist.PrefixStore("work", store), job, on_event), world
     except Exception as error:
@@ -83,6 +81,38 @@ def train_as_rank(job: Job, create: Callable[[], None], on_event: Callable[[Even
         if is_communication_failure(error):
             raise _cause(error, store, world) from error
         raise
+
+
+def begin_attempt(job: Job, create: Callable[[], None], store: dist.Store, world: World) -> int:
+    """As rank 0: makes the run's folder, and tells the others the number of the attempt, or why there is none."""
+    try:
+        create()
+        attempt = RunFolder(job.run).start_attempt()
+    except Exception as error:
+        _report(error, store, world)
+        raise
+    store.set(_ATTEMPT, str(attempt))
+    return attempt
+
+
+def attempt_begun(store: dist.Store, world: World, seconds: float = BEGIN_SECONDS) -> int:
+    """As another rank: the number of the attempt, when rank 0 has begun it.
+
+    Raises:
+        EchelonError: rank 0 could not begin, or did not within the time; CommunicationError if its store is gone.
+    """
+    end = time.monotonic() + seconds
+    try:
+        # Asked for again and again, since a wait in the store hears no signal.
+        while not store.check([_ATTEMPT]):
+            if store.check([_failure_of(0)]):
+                raise to_error(Failure.from_json(store.get(_failure_of(0))))
+            if time.monotonic() > end:
+                raise EchelonError(f"{world}: rank 0 did not begin the run within {seconds:.0f} s")
+            time.sleep(BEGIN_PAUSE)
+        return int(store.get(_ATTEMPT))
+    except (dist.DistError, RuntimeError) as error:
+        raise CommunicationError(f"{world}: rank 0 is gone before it had begun the run: {error}") from error
 
 
 def _report(error: Exception, store: dist.Store, world: World) -> None:
