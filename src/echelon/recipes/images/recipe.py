@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from echelon.data.manifest import Dataset
+from echelon.recipes.images.download import download
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.made import write_digits
 from echelon.recipes.images.options import ImagesOptions, PrepareOptions
@@ -16,7 +17,7 @@ from echelon.recipes.images.prepare import prepare
 from echelon.recipes.images.samples import samples
 from echelon.recipes.images.settings import defaults_of, learner_for, rescaled
 from echelon.recipes.images.sources import SUPPORTED
-from echelon.recipes.recipe import Demo, Recipe
+from echelon.recipes.recipe import Command, Demo, Recipe
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 
@@ -68,6 +69,9 @@ class ImagesRecipe(Recipe):
 
     def samples(self, learner: Learner, model: nn.Module, dataset: Dataset, split: str, count: int) -> list[Sample]:
         return samples(_ours(learner), model, dataset, split, count)
+
+    def commands(self) -> Sequence[Command]:
+        return (download,)
 
 
 def _ours(learner: Learner) -> ImagesLearner:

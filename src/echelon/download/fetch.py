@@ -1,0 +1,91 @@
+"""Published files brought to a folder, each of them whole and verified, or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from echelon.download.file import File, fault_of
+from echelon.download.limits import USUAL, Limits
+from echelon.download.part import Part
+from echelon.download.transfer import OnProgress, Progress, transfer
+from echelon.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+
+def fetch(
+    file: File, folder: str | os.PathLike[str], *, limits: Limits = USUAL, on_progress: OnProgress | None = None
+) -> Path:
+    """Brings a file to a folder; where it is.
+
+    A whole file that is there already is not fetched again. What came before a connection broke, or the process was
+    killed, is kept as NAME.part, and the next call goes on from there. A file with another checksum than the published
+    one is put aside as NAME.wrong.
+
+    Args:
+        on_progress: called in this thread, for each piece.
+
+    Raises:
+        DataError: what came is not the published file. StorageError: the server cannot be reached or breaks off again
+        and again, or the disk is full. EchelonError: the server refuses, another process is at it, or urllib3 is not
+        installed.
+    """
+    home = Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / file.name
+    if target.exists():
+        fault = fault_of(target, file)
+        if fault is None:
+            return target
+        _log.warning("%s is not the published file (%s): put aside as %s", target, fault, _put_aside(target).name)
+    with Part.of(file, home) as part:
+        transfer(part, limits, on_progress or _ignore)
+        part.flush()
+        fault = fault_of(part.path, file)
+        if fault is not None:
+            wrong = _aside(target)
+            part.move_to(wrong)
+            raise DataError(
+                f"what {file.shown_url} gave is not the published file, {fault}: it was put aside as {wrong}. Run this "
+                "again to fetch it anew, or from another address"
+            )
+        part.move_to(target)
+    return target
+
+
+def fetch_all(
+    files: Iterable[File],
+    folder: str | os.PathLike[str],
+    *,
+    limits: Limits = USUAL,
+    on_progress: OnProgress | None = None,
+) -> list[Path]:
+    """Brings files to a folder, one after the other; where they are.
+
+    Stops at the first that cannot be had. Those before it are done, so calling this again goes on there.
+
+    Raises:
+        EchelonError: two files have one name, or as in `fetch`.
+    """
+    wanted = list(files)
+    names = [file.name for file in wanted]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"these files would overwrite each other: {', '.join(twice)}. Give each a name of its own")
+    return [fetch(file, folder, limits=limits, on_progress=on_progress) for file in wanted]
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wrong")
+
+
+def _put_aside(path: Path) -> Path:
+    os.replace(path, _aside(path))
+    return _aside(path)
+
+
+def _ignore(progress: Progress) -> None:
+    """Nobody is watching."""
