@@ -92,6 +92,26 @@ def test_the_loss_is_a_sum_and_its_weight_the_rows():
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_heads_count_in_training_only():
+    """Main loss + 0.3 · each head's (bvlc_googlenet/train_val.prototxt), and the main loss alone in evaluation."""
+    subject = learner(model_name="googlenet", size=[48, 50], init="caffe")
+    torch.manual_seed(0)
+    model = subject.model()
+    images, labels = made_images(3, len(CLASSES), (48, 50), 0)
+    batch = Batch({"image": torch.from_numpy(images), "label": torch.from_numpy(labels)}, torch.arange(3))
+    torch.manual_seed(1)
+    total, weight = subject.loss(model.train(), batch)
+    torch.manual_seed(1)
+    outputs = model(batch["image"])
+    parts = [F.cross_entropy(output, batch["label"], reduction="sum").item() for output in outputs]
+    assert (len(parts), weight) == (3, 3)
+    assert total.item() == pytest.approx(parts[0] + 0.3 * parts[1] + 0.3 * parts[2], rel=1e-5)
+    alone, _ = subject.loss(model.eval(), batch)
+    expected = F.cross_entropy(model(batch["image"]), batch["label"], reduction="sum")
+    assert alone.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert len(subject.predict(model, batch)["label"]) == 3
+
+
 def test_smoothing_is_for_training_only():
     batch = batch_of(list(range(10)))
     plain, smooth = learner(), learner(label_smoothing=0.2)
@@ -145,6 +165,42 @@ def test_biases_and_norms_have_their_own_rate_and_every_parameter_is_in_one_grou
             held = [id(p) for group in groups for p in group["params"]]
             assert sorted(held) == sorted(id(p) for p in model.net.parameters())
             assert all(p.ndim == 1 for p in groups[1]["params"])
+
+
+def test_biases_may_be_left_out_of_the_decay():
+    """decay_mult 0 of Caffe's ImageNet networks."""
+    for factor, expected in ((1.0, 0.01), (0.0, 0.0)):
+        subject = learner(weight_decay=0.01, bias_decay=factor)
+        assert [group["weight_decay"] for group in subject.optimizer(subject.model()).param_groups] == [0.01, expected]
+
+
+def test_a_run_of_before_these_fields_is_what_it_was():
+    stored = describe(learner(schedule="step", weight_decay=0.01))
+    for name in ("bias_decay", "step_every"):
+        del stored["fields"][name]
+    old = rebuild(stored)
+    assert [old.rate(step) for step in (0, 7, 8, 9)] == [1.0, 1.0, 0.1, 0.1]
+    assert {group["weight_decay"] for group in old.optimizer(old.model()).param_groups} == {0.01}
+
+
+def test_the_learner_counts_steps_as_its_solver_says():
+    subject = learner(schedule="step", step_every=4, total_steps=10)
+    assert [subject.rate(step) for step in (3, 4, 8)] == pytest.approx([1.0, 0.1, 0.01])
+
+
+def test_the_crop_is_the_published_one_where_none_is_given(tmp_path):
+    large = small_dataset(tmp_path / "large", {"train": 4}, size=(240, 250))
+    config = RunConfig(batch_size=4, lanes=1).resolved(1)
+    for options, crop in (({}, 0), ({"model": "caffenet"}, 227), ({"model": "googlenet"}, 224),
+                          ({"model": "googlenet", "crop": 0}, 0), ({"model": "alexnet", "crop": 64}, 64)):  # fmt: skip
+        assert learner_for(large, ImagesOptions(**options), config).crop == crop
+    small = small_dataset(tmp_path / "small", {"train": 4}, size=(64, 64))
+    assert learner_for(small, ImagesOptions(model="caffenet"), config).crop == 0
+
+
+def test_images_that_are_too_small_for_a_network_are_refused_when_the_learner_is_made(dataset):
+    with pytest.raises(EchelonError, match="caffenet needs images of at least 39x39 pixels, got 10x12"):
+        learner_for(dataset, ImagesOptions(model="caffenet"), RunConfig(batch_size=10).resolved(1))
 
 
 def test_a_learner_is_stored_as_plain_values_and_comes_back():

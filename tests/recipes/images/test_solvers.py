@@ -5,7 +5,7 @@ import math
 import pytest
 
 from echelon.errors import EchelonError
-from echelon.recipes.images.models import Quick, ResNet
+from echelon.recipes.images.models.choice import MODELS
 from echelon.recipes.images.options import ImagesOptions, PrepareOptions
 from echelon.recipes.images.settings import defaults_of, solver_for
 from echelon.recipes.images.solvers import SCHEDULES, SOLVERS, rate, solver_of
@@ -59,6 +59,53 @@ def test_the_original_solver_of_quick_is_that_of_caffe_and_sparknet():
     assert RunConfig(**defaults).resolved(3).batch_size == 300
 
 
+def test_step_takes_a_tenth_after_every_so_many_steps():
+    """bvlc_reference_caffenet/solver.prototxt: stepsize 100000, gamma 0.1, max_iter 450000."""
+    total = 450_000
+    rates = [rate("step", step, total, 0.0, 100_000) for step in (0, 99_999, 100_000, 299_999, 300_000, 449_999)]
+    assert rates == pytest.approx([1.0, 1.0, 0.1, 0.01, 0.001, 0.0001])
+    assert rate("step", 90, 100, 0.0, 100_000) == 1.0
+
+
+def test_poly_is_the_root_of_what_is_left():
+    """bvlc_googlenet/quick_solver.prototxt: base_lr * (1 - iter / max_iter) ^ 0.5, max_iter 2400000."""
+    total = 2_400_000
+    for step, expected in ((0, 1.0), (600_000, 0.75**0.5), (1_800_000, 0.5), (2_399_999, (1 / total) ** 0.5)):
+        assert rate("poly", step, total, 0.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["caffenet-caffe", "alexnet-caffe", "googlenet-caffe"])
+def test_the_original_solvers_of_imagenet_are_those_of_caffe(name):
+    """solver.prototxt of bvlc_reference_caffenet and bvlc_alexnet, quick_solver.prototxt of bvlc_googlenet; lr_mult and
+    decay_mult of their layers; batches and rounds of SparkNet.
+    """
+    solver = SOLVERS[name]
+    assert (solver.optimizer, solver.lr, solver.momentum) == ("sgd", 0.01, 0.9)
+    assert (solver.bias_lr, solver.bias_decay) == (2.0, 0.0)
+    assert (solver.scale, solver.init, solver.pad, solver.mirror) == (1.0, "caffe", 0, True)
+    assert (solver.warmup, solver.label_smoothing, solver.batch_size) == (0.0, 0.0, None)
+    of_its_own = (solver.weight_decay, solver.schedule, solver.step_every, solver.batch_size_per_worker)
+    if name == "googlenet-caffe":
+        assert of_its_own == (2e-4, "poly", 0, 64)
+        assert solver.sync_every == 40
+    else:
+        assert of_its_own == (5e-4, "step", 100_000, 256)
+        assert solver.sync_every == 50
+
+
+def test_epochs_of_the_original_solvers_are_their_iterations_over_imagenet():
+    rows = 1_281_167
+    for name, iterations, batch in (("caffenet-caffe", 450_000, 256), ("googlenet-caffe", 2_400_000, 32)):
+        assert SOLVERS[name].epochs == round(iterations * batch / rows)
+
+
+def test_large_images_are_evaluated_a_few_at_a_time():
+    for name in ("caffenet", "alexnet-caffe", "googlenet"):
+        config = RunConfig(**{k: v for k, v in defaults_of(ImagesOptions(solver=name)).items() if k != "sync_every"})
+        assert config.eval_batch_size == 50
+    assert defaults_of(ImagesOptions())["eval_batch_size"] == RunConfig().eval_batch_size
+
+
 def test_each_model_has_a_default_solver_and_each_solver_a_model():
     assert solver_of("quick", None).model == "quick"
     assert solver_of("resnet", None) is SOLVERS["resnet"]
@@ -66,8 +113,9 @@ def test_each_model_has_a_default_solver_and_each_solver_a_model():
     assert solver_of(None, "resnet").model == "resnet"
     for name, solver in SOLVERS.items():
         assert solver_of(solver.model, name) is solver
-    assert Quick.__name__.lower() in SOLVERS
-    assert ResNet.__name__.lower() in SOLVERS
+    assert list(dict.fromkeys(solver.model for solver in SOLVERS.values())) == list(MODELS)
+    for model in MODELS:
+        assert solver_of(model, None) is SOLVERS[model]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +127,7 @@ def test_each_model_has_a_default_solver_and_each_solver_a_model():
         ({"lr": -0.1}, "--lr must be at least 0"),
         ({"momentum": 1.0}, "--momentum must be at least 0 and below 1"),
         ({"width": 12}, "--width must be at most 8 or a multiple of 8"),
+        ({"step_every": -5}, "--step-every must not be negative, got -5"),
         ({"depth": 0}, "--depth must be at least 1"),
         ({"crop": -1}, "--crop must not be negative"),
         ({"label_smoothing": 1.0}, "--label-smoothing"),
@@ -109,4 +158,5 @@ def test_sizes_are_given_as_width_x_height():
 def test_an_option_changes_its_setting_and_nothing_else():
     changed = solver_for(ImagesOptions(model="resnet", lr=0.5, mirror=False, pad=0))
     assert (changed.lr, changed.mirror, changed.pad) == (0.5, False, 0)
+    assert solver_for(ImagesOptions(model="caffenet", solver="caffenet-caffe", step_every=30)).step_every == 30
     assert (changed.momentum, changed.schedule) == (SOLVERS["resnet"].momentum, SOLVERS["resnet"].schedule)

@@ -69,7 +69,8 @@ class ImagesLearner(Learner):
         _one_of("--init", self.init, ("he", "caffe"))
         if self.total_steps < 1:
             raise EchelonError(f"a training must have at least one step, got {self.total_steps}")
-        seen_size(tuple(self.size), self.crop)
+        with torch.device("meta"):
+            self._net()
 
     def model(self) -> nn.Module:
         model = Classifier(self._net(), torch.zeros(3, *self.size), scale=self.scale, crop=self.crop, pad=self.pad)
