@@ -127,7 +127,7 @@ def test_a_damaged_archive_stops_the_job_and_leaves_no_dataset(spark, tmp_path):
 
 def test_raw_files_are_labelled_as_the_model_learned_and_all_of_them_are_tested(spark, tmp_path):
     """Traps: labels that mean other classes, a test on a part of the test set."""
-    learner = ImagesLearner(classes=CLASSES, size=[6, 8], total_steps=1)
+    learner = ImagesLearner(classes=CLASSES, size=[6, 8], total_steps=1, model_name="resnet")
     images, labels = made_images(40, 2, (12, 16))
     write_class_folders(tmp_path / "raw", {"": (images, labels)}, ["gnu", "bee"])
     dataset = RECIPE.prepare(

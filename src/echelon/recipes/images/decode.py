@@ -16,6 +16,7 @@ except ImportError:
     Image = None  # type: ignore[assignment]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_NO_PILLOW = "decoding images needs Pillow: pip install 'echelon[images]'"
 
 
 class BrokenImage(Exception):
@@ -33,7 +34,7 @@ def decode(data: bytes, size: tuple[int, int]) -> tuple[Pixels, bool]:
         EchelonError: Pillow is not installed.
     """
     if Image is None:
-        raise EchelonError("decoding images needs Pillow: pip install 'echelon[images]'")
+        raise EchelonError(_NO_PILLOW)
     if not data:
         raise BrokenImage("the file is empty")
     try:
@@ -43,13 +44,36 @@ def decode(data: bytes, size: tuple[int, int]) -> tuple[Pixels, bool]:
             with Image.open(io.BytesIO(data)) as image:
                 converted = image.mode != "RGB"
                 image.draft("RGB", (size[1], size[0]))
-                rgb = _on_black(image) if converted else image
-                if rgb.size != (size[1], size[0]):
-                    rgb = rgb.resize((size[1], size[0]), Image.Resampling.BICUBIC, reducing_gap=3.0)
-                pixels = np.asarray(rgb)
+                pixels = _resized(_on_black(image) if converted else image, size)
     except Exception as error:  # Pillow's decoders raise whatever their format's parser meets.
         raise BrokenImage(str(error) or type(error).__name__) from None
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), converted
+    return pixels, converted
+
+
+def stretched(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, bool]:
+    """Pixels, uint8 [1 or 3, H, W], grey or RGB, as `decode` gives them.
+
+    Raises:
+        BrokenImage: there are none. EchelonError: Pillow is not installed.
+    """
+    if not pixels.size:
+        raise BrokenImage("it has no pixels")
+    if pixels.shape == (3, *size):
+        return np.ascontiguousarray(pixels), False
+    grey = len(pixels) == 1
+    if pixels.shape[1:] == size:
+        return np.repeat(pixels, 3, axis=0), grey
+    if Image is None:
+        raise EchelonError(_NO_PILLOW)
+    image = Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return _resized(image.convert("RGB"), size), grey
+
+
+def _resized(rgb: Image.Image, size: tuple[int, int]) -> Pixels:
+    """An RGB image as uint8 [3, H, W] of this height and width."""
+    if rgb.size != (size[1], size[0]):
+        rgb = rgb.resize((size[1], size[0]), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
 
 
 def _on_black(image: Image.Image) -> Image.Image:

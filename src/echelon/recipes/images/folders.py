@@ -6,17 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from echelon.data.storage import Storage
 from echelon.errors import DataError
-from echelon.recipes.images.decode import SUFFIXES, BrokenImage, decode
-from echelon.recipes.images.rows import TEST, TRAIN, VAL, Division, Item, Problem, Rows, Source
+from echelon.recipes.images.batches import Stored, decoded
+from echelon.recipes.images.decode import SUFFIXES
+from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, VAL, Division, Item, Problem, Rows, Source
 
 SPLITS: Mapping[str, str] = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 
 FILES_PER_ITEM = 256
-BYTES_AT_ONCE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -38,24 +36,7 @@ class ClassFiles:
 
     def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
         yield from (Problem(path, "it lies in no class folder") for path in self.strays)
-        most = max(1, BYTES_AT_ONCE // (3 * self.size[0] * self.size[1]))
-        for start in range(0, len(self.files), most):
-            yield from self._decoded(storage, self.files[start : start + most])
-
-    def _decoded(self, storage: Storage, files: Sequence[tuple[str, int]]) -> Iterator[Rows | Problem]:
-        images, labels, keys, converted = [], [], [], 0
-        for path, label in files:
-            try:
-                pixels, changed = decode(storage.read(path), self.size)
-            except BrokenImage as error:
-                yield Problem(path, str(error))
-                continue
-            images.append(pixels)
-            labels.append(label)
-            keys.append(path)
-            converted += changed
-        if keys:
-            yield Rows(np.stack(images), np.asarray(labels, dtype=np.int64), keys, converted)
+        yield from decoded((Stored(path, label, storage.read(path)) for path, label in self.files), self.size)
 
 
 def find_folders(
@@ -69,7 +50,7 @@ def find_folders(
     Raises:
         DataError: a folder is none of `classes`.
     """
-    images = sorted(path for path in paths if path.lower().endswith(SUFFIXES) and not _hidden(path))
+    images = sorted(path for path in paths if path.lower().endswith(SUFFIXES) and not is_hidden(path))
     above = {path.split("/")[0] for path in images if path.count("/") >= 2}
     has_splits = bool(above) and above <= set(SPLITS)
     skip = 1 if has_splits else 0
@@ -86,6 +67,12 @@ def find_folders(
         files[split].append((path, labels[name]))
     strays = tuple(path for path in images if path.count("/") <= skip)
     return Source("class folders", names, tuple(_items(files, size, strays)))
+
+
+def find_photos(paths: Sequence[str], size: tuple[int, int]) -> tuple[Item, ...]:
+    """All images among some paths, without labels."""
+    images = sorted(path for path in paths if path.lower().endswith(SUFFIXES) and not is_hidden(path))
+    return tuple(_items({TEST: [(path, UNLABELLED) for path in images]}, size, ()))
 
 
 def _splits(
@@ -107,5 +94,6 @@ def _items(
             strays = ()
 
 
-def _hidden(path: str) -> bool:
+def is_hidden(path: str) -> bool:
+    """Whether a file, or a folder above it, is hidden, as those that desktops leave."""
     return any(part.startswith(".") for part in path.split("/"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Column, Schema
 from echelon.errors import DataError
+from echelon.recipes.images.rows import UNLABELLED
 
 IMAGE, LABEL, KEY = "image", "label", "key"
 MEAN = "mean"
@@ -48,4 +51,17 @@ def check_fits(dataset: Dataset, classes: list[str], size: list[int]) -> None:
         raise DataError(
             f"the images of {dataset.url} are {its_size[1]}x{its_size[0]}, the model was trained on "
             f"{size[1]}x{size[0]}: give the raw files, or prepare them with this --size"
+        )
+
+
+def check_labelled(labels: Tensor) -> None:
+    """
+    Raises:
+        DataError: some of these labels, int64 [n], are missing.
+    """
+    missing = int((labels == UNLABELLED).sum())
+    if missing:
+        raise DataError(
+            f"{missing} of {len(labels)} images have no label, so nothing can be measured on them: "
+            "use predict, or give a source with labels"
         )

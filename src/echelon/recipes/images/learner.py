@@ -13,7 +13,7 @@ from echelon.data.batch import Batch
 from echelon.data.keyed import Draw
 from echelon.data.manifest import Dataset
 from echelon.errors import DataError, EchelonError
-from echelon.recipes.images.labelled import IMAGE, LABEL, MEAN, check_fits
+from echelon.recipes.images.labelled import IMAGE, LABEL, MEAN, check_fits, check_labelled
 from echelon.recipes.images.models.choice import network
 from echelon.recipes.images.models.classifier import Classifier, seen_size
 from echelon.recipes.images.models.googlenet import HEAD_WEIGHT
@@ -142,6 +142,7 @@ class ImagesLearner(Learner):
         return metrics | {"loss": MeanMetric()}
 
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
+        check_labelled(batch[LABEL])
         logits, labels = model(batch[IMAGE]).float(), batch[LABEL]
         for name, metric in metrics.items():
             if name == "loss":

@@ -16,7 +16,7 @@ from echelon.errors import DataError, EchelonError
 from echelon.recipes.images.labelled import IMAGE, KEY, LABEL, MEAN, schema_of
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.options import PrepareOptions
-from echelon.recipes.images.rows import TRAIN, Division, Item, Problem, Rows, Source
+from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Item, Problem, Rows, Source
 from echelon.recipes.images.sources import find_source
 from echelon.spark import prepare as spark
 
@@ -47,7 +47,7 @@ def prepare(
 
     Args:
         source: see `find_source`. fitting: the dataset is for this learner, to evaluate or to predict: it gets its
-            classes and size, and a source without a test part is all for testing.
+            classes and size, a source without a test part is all for testing, and images may have no label (-1).
         overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to time.
 
     Raises:
@@ -103,7 +103,9 @@ class _Sums:
     classes: int
 
     def __call__(self, split: str, rows: Mapping[str, Decoded]) -> Mapping[str, np.ndarray]:
-        counts = {"counts": np.bincount(np.asarray(rows[LABEL]), minlength=self.classes)}
+        labels = np.asarray(rows[LABEL])
+        known = labels[labels != UNLABELLED]
+        counts = {"counts": np.bincount(known, minlength=self.classes)}
         if split != TRAIN:
             return counts
         return {**counts, "pixels": np.asarray(rows[IMAGE]).sum(axis=0, dtype=np.int64)}
@@ -125,6 +127,7 @@ class _Conclude:
             "counts": {
                 split: dict(zip(classes, sums["counts"].tolist(), strict=True)) for split, sums in summary.sums.items()
             },
+            "unlabelled": sum(summary.rows.values()) - sum(int(sums["counts"].sum()) for sums in summary.sums.values()),
             "converted": summary.counts.get(CONVERTED, 0),
             "problems": {"count": summary.problems, "first": [[p.item, p.reason] for p in summary.reported]},
         }

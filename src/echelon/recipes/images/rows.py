@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from echelon.data.storage import Storage
 from echelon.spark.prepare import Problem
 
-__all__ = ["Division", "Item", "Pixels", "Problem", "Rows", "Source"]
+__all__ = ["Division", "Item", "Pixels", "Problem", "Reported", "Rows", "Source"]
 
 Pixels = NDArray[np.uint8]
 TRAIN, VAL, TEST = "train", "val", "test"
+UNLABELLED = -1
+"""The label of an image that has none; only predictions can be made of it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ class Item(Protocol):
         Raises:
             DataError: the file as a whole is not what it should be.
         """
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What was found to be wrong before any image was read; as an item, so that it is told with the other problems."""
+
+    problems: tuple[Problem, ...]
+    split: str = TRAIN
+    images: int = 0
+
+    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+        yield from self.problems
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,22 @@ from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from echelon.data.storage import Storage, open_storage
+from echelon.data.storage import Entry, Storage, open_storage
 from echelon.errors import DataError
+from echelon.recipes.images.archive_layout import find_archives
 from echelon.recipes.images.cifar import BINARY, PYTHON, find_cifar
-from echelon.recipes.images.folders import find_folders
+from echelon.recipes.images.folders import find_folders, find_photos
+from echelon.recipes.images.meaning import some
 from echelon.recipes.images.rows import Division, Source
 
 SUPPORTED = (
-    "a folder of CIFAR-10 batches (binary or Python version) or one of them, "
-    "or a folder with a folder of images for each class, optionally below train/, val/ and test/"
+    "a folder of CIFAR-10 batches (binary or Python version) or one of them; "
+    "a folder with a folder of images for each class, optionally below train/, val/ and test/; "
+    "tar archives of ImageNet's form, that is one for each class, in a folder or in one archive, and X.tar with X.txt "
+    "(a name and a label number a line), of which val.tar is the split val; class names are taken from a file such as "
+    "synset_words.txt beside them"
 )
+PREDICTED = "; to predict, images or an archive of them without labels"
 
 
 def find_source(
@@ -26,25 +32,45 @@ def find_source(
     Args:
         url: a folder, or one file. size: height and width for images that come in any size.
         division: how to divide what has no test part.
-        classes: names that the labels must mean, in this order, so that another source fits a trained model.
+        classes: names that the labels must mean, in this order, so that another source fits a trained model; images
+            without labels have then the label -1.
 
     Raises:
         DataError: nothing known is there (the message says what is, and what is known), or its classes are others.
     """
-    storage, names = _files(url)
-    found = find_cifar(storage, [n for n in names if "/" not in n], division) or find_folders(
-        names, size, division, classes
-    )
+    storage, entries = _files(url)
+    found = _recognised(storage, entries, size, division, classes)
     if found is None:
-        raise DataError(f"no images were recognised at {url}: {_described(names)}. Supported is {SUPPORTED}")
+        known = SUPPORTED if classes is None else SUPPORTED + PREDICTED
+        names = [entry.path for entry in entries]
+        raise DataError(f"no images were recognised at {url}: {_described(names)}. Supported is {known}")
     if classes is not None and tuple(classes) != found.classes:
         raise DataError(
-            f"the classes at {url} are {', '.join(found.classes)}, but {', '.join(classes)} are wanted, in this order"
+            f"the classes at {url} are {some(found.classes)}, but {some(classes)} are wanted, in this order"
         )
     return storage, found
 
 
-def _files(url: str) -> tuple[Storage, list[str]]:
+def _recognised(
+    storage: Storage,
+    entries: Sequence[Entry],
+    size: tuple[int, int],
+    division: Division,
+    classes: Sequence[str] | None,
+) -> Source | None:
+    names = [entry.path for entry in entries]
+    cifar = find_cifar(storage, [name for name in names if "/" not in name], division)
+    found = cifar or find_folders(names, size, division, classes)
+    if found is not None:
+        return found
+    archives = find_archives(storage, entries, size, division, classes)
+    if archives is not None or classes is None:
+        return archives
+    photos = find_photos(names, size)
+    return Source("images without labels", tuple(classes), photos) if photos else None
+
+
+def _files(url: str) -> tuple[Storage, list[Entry]]:
     """The files at a URL, relative to the storage beside them."""
     parts = urlsplit(url) if "://" in url else None
     above, _, name = (parts.path if parts else url).rstrip("/").rpartition("/")
@@ -52,9 +78,9 @@ def _files(url: str) -> tuple[Storage, list[str]]:
         parent = parts._replace(path=above).geturl() if parts else above or ("/" if url.startswith("/") else ".")
         storage = open_storage(parent)
         if storage.exists(name):
-            return storage, [name]
+            return storage, [Entry(name, storage.size(name))]
     storage = open_storage(url)
-    return storage, [entry.path for entry in storage.list()]
+    return storage, storage.list()
 
 
 def _described(names: Sequence[str]) -> str:

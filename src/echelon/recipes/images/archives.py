@@ -1,0 +1,102 @@
+"""Images in tar archives: one archive for each class, or one of all classes with a list of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from echelon.data.storage import Storage
+from echelon.recipes.images.batches import Stored, decoded
+from echelon.recipes.images.decode import SUFFIXES
+from echelon.recipes.images.rows import TEST, Division, Problem, Rows
+from echelon.recipes.images.tars import Member, members, open_archive, read_member
+
+CUT_OFF = "the archive is cut off within it"
+
+
+@dataclass(frozen=True)
+class ClassTar:
+    """The archive of one class, or of it the images that a division gives to one split.
+
+    It is found out in the task what the archive holds: nobody reads the headers of a thousand archives one by one.
+
+    name: of the archive, for keys and messages. start, length: where it is in the file at `path`; None for the end of
+    the file. size: height and width that images are brought to. images: about how many there are.
+    """
+
+    path: str
+    name: str
+    label: int
+    split: str
+    size: tuple[int, int]
+    images: int
+    division: Division | None = None
+    start: int = 0
+    length: int | None = None
+
+    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+        with closing(open_archive(storage, self.path, self.start, self.length)) as file:
+            yield from decoded(self._stored(file), self.size)
+
+    def _stored(self, file: BinaryIO) -> Iterator[Stored | Problem]:
+        found = (_image(self.name, entry) for entry in members(file, self.name))
+        count = 0
+        for entry in found if self.division is None else self._part(list(found), self.division):
+            if isinstance(entry, Member):
+                count += 1
+                yield _stored(file, self.name, entry, self.label)
+            else:
+                yield entry
+        if not count and self.division is None:
+            yield Problem(self.name, "it holds no images")
+
+    def _part(self, found: list[Member | Problem], division: Division) -> Iterator[Member | Problem]:
+        """What the division gives to this split; what is wrong with the archive is told with the training part."""
+        images = [entry for entry in found if isinstance(entry, Member)]
+        splits = division.split_of([f"{self.name}/{image.name}" for image in images], [self.label] * len(images))
+        if self.split != TEST:
+            yield from (entry for entry in found if isinstance(entry, Problem))
+            if not images:
+                yield Problem(self.name, "it holds no images")
+        yield from (image for image, split in zip(images, splits, strict=True) if split == self.split)
+
+
+@dataclass(frozen=True)
+class TarFiles:
+    """Some images of one archive, which lie one behind the other.
+
+    members: each with its label.
+    """
+
+    path: str
+    members: tuple[tuple[Member, int], ...]
+    split: str
+    size: tuple[int, int]
+
+    @property
+    def images(self) -> int:
+        return len(self.members)
+
+    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+        with closing(open_archive(storage, self.path)) as file:
+            yield from decoded((_stored(file, self.path, *member) for member in self.members), self.size)
+
+
+def images_in(storage: Storage, path: str) -> Iterator[Member | Problem]:
+    """The images of an archive, and what else is in it that should not."""
+    with closing(open_archive(storage, path)) as file:
+        for entry in members(file, path):
+            yield _image(path, entry)
+
+
+def _image(archive: str, entry: Member | Problem) -> Member | Problem:
+    if isinstance(entry, Member) and not entry.name.lower().endswith(SUFFIXES):
+        return Problem(f"{archive}/{entry.name}", "its name does not end like that of an image, such as .JPEG")
+    return entry
+
+
+def _stored(file: BinaryIO, archive: str, member: Member, label: int) -> Stored | Problem:
+    key, content = f"{archive}/{member.name}", read_member(file, member)
+    return Problem(key, CUT_OFF) if content is None else Stored(key, label, content)
