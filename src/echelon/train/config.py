@@ -8,8 +8,10 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from echelon.data.plan import default_lanes
+from echelon.device import AUTO, WANTED
 from echelon.errors import EchelonError
 from echelon.train.every import Every
+from echelon.train.precision import PRECISIONS
 
 LARGEST_SEED = 2**63 - 1
 
@@ -31,7 +33,9 @@ class RunConfig:
     batch_size_per_worker: int | None = option(None, "rows of a step per worker, instead of --batch-size", least=1)
     lanes: int | None = option(None, "slices of an epoch's order (default: a divisor of the batch in 32…64)", least=1)
     seed: int = option(0, "seed of the initial weights, the order and all random numbers", least=0)
-    precision: str = option("fp32", "fp32, or bf16 for automatic mixed precision")
+    device: str = option(AUTO, "cpu, cuda, or auto for a GPU wherever there is one")
+    precision: str = option("fp32", "fp32, or bf16 for the forward pass by automatic mixed precision")
+    compile: bool = option(False, "compile the model for training (torch.compile); needs a C++ compiler")
     microbatch: int | None = option(None, "most rows of one forward pass; gradients are accumulated", least=1)
     clip_norm: float | None = option(None, "largest norm of the gradient")
     eval_every: str = option("1epoch", "evaluate every so often: 1epoch, 50steps, 30s or off")
@@ -51,7 +55,7 @@ class RunConfig:
     cpus_per_worker: int = option(1, "threads of each worker", least=1)
     log_every: str = option("5s", "report the training loss every so often")
     profile: int = option(0, "trace so many steps of rank 0 with torch's and Python's profilers", least=0)
-    first_step_deadline: float = option(600.0, "most seconds of the first step, which may compile")
+    first_step_deadline: float = option(600.0, "most seconds of the first step; with --compile of any")
     step_deadline: float = option(60.0, "most seconds to wait for the other workers in a step")
     evaluation_deadline: float = option(600.0, "most seconds to wait for the other workers in an evaluation")
 
@@ -60,8 +64,9 @@ class RunConfig:
             _check_number(each, getattr(self, each.name))
         if self.seed > LARGEST_SEED:
             raise EchelonError(f"--seed must be at most {LARGEST_SEED}, got {self.seed}")
-        if self.precision not in ("fp32", "bf16"):
-            raise EchelonError(f"--precision must be fp32 or bf16, got {self.precision!r}")
+        for name, chosen, choices in (("device", self.device, WANTED), ("precision", self.precision, PRECISIONS)):
+            if chosen not in choices:
+                raise EchelonError(f"--{name} must be {', '.join(choices[:-1])} or {choices[-1]}, got {chosen!r}")
         if self.batch_size and self.batch_size_per_worker:
             raise EchelonError("give --batch-size (global) or --batch-size-per-worker, not both")
         every = {name: Every.parse(getattr(self, name)) for name in ("eval_every", "checkpoint_every", "log_every")}
@@ -85,6 +90,14 @@ class RunConfig:
             raise EchelonError(f"{workers} workers cannot share {lanes} lanes of a batch of {batch} rows: "
                                f"use at most {lanes} workers or a larger --batch-size")  # fmt: skip
         return replace(self, batch_size=batch, batch_size_per_worker=None, lanes=lanes)
+
+    @property
+    def later_step_deadline(self) -> float:
+        """Seconds that others may be waited for in a step after the first one.
+
+        A batch size or a length that comes for the first time is compiled again, on one worker while others wait.
+        """
+        return max(self.step_deadline, self.first_step_deadline) if self.compile else self.step_deadline
 
     @property
     def resolved_batch_size(self) -> int:
@@ -113,6 +126,10 @@ def _check_number(each: Field[Any], value: Any) -> None:
         EchelonError: the value of a field that is a number is not one, or out of range.
     """
     flag, least = f"--{each.name.replace('_', '-')}", each.metadata["least"]
+    if each.type == "bool":
+        if not isinstance(value, bool):
+            raise EchelonError(f"{flag} must be true or false, got {value!r}")
+        return
     if (isinstance(value, str) and "str" in str(each.type)) or (value is None and "None" in str(each.type)):
         return
     if least is not None:

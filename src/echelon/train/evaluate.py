@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from echelon.errors import EchelonError
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.metrics import compute_merged, states_to_bytes
+from echelon.train.precision import autocast
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -35,11 +35,6 @@ def metrics_of(learner: Learner) -> dict[str, Metric]:
 def span_of(rows: int, part: int, parts: int) -> tuple[int, int]:
     """First and past-the-end row of one of `parts` contiguous spans that together hold each row once."""
     return rows * part // parts, rows * (part + 1) // parts
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Automatic mixed precision in bfloat16, or nothing for fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def evaluation_split(dataset: Dataset, wanted: str | None) -> str | None:

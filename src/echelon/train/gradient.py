@@ -11,8 +11,8 @@ from echelon.data.batch import Batch
 from echelon.data.keyed import Draw
 from echelon.sync.protocol import Replica
 from echelon.train.config import RunConfig
-from echelon.train.evaluate import autocast
 from echelon.train.learner import Learner
+from echelon.train.precision import autocast, check_loss
 
 
 def add_gradients(
@@ -45,6 +45,7 @@ def add_gradients(
         with replica.microbatch(start + size >= rows):
             with autocast(config.precision, device):
                 loss, part = replica.module(prepared)
+            check_loss(loss)
             loss.backward()
         losses.append(loss.detach())
         weight += float(part)

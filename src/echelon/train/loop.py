@@ -21,6 +21,7 @@ from echelon.data.loader import Loader, Position
 from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
 from echelon.sync.protocol import Strategy, Tally
+from echelon.train.compiled import uncompiled
 from echelon.train.config import RunConfig
 from echelon.train.evaluate import evaluate, evaluation_split
 from echelon.train.events import EventLog, NoLog
@@ -95,7 +96,7 @@ class Loop:
                 if reason := self._boundary(step, total):
                     return self._finished(reason)
                 tally = Tally()
-                self._allow("a step", self.parts.config.step_deadline)
+                self._allow("a step", self.parts.config.later_step_deadline)
         raise AssertionError("the last step is a boundary with a reason to stop")
 
     def _step(self, step: int, epoch: int, batch: Batch | None, tally: Tally) -> tuple[Tally | None, Tally]:
@@ -175,7 +176,8 @@ class Loop:
         parts = self.parts
         split = self._split or ""
         self.comm.deadline("an evaluation", parts.config.evaluation_deadline)
-        metrics = evaluate(parts.learner, parts.model, parts.dataset, split, parts.config, self.comm)
+        with uncompiled(parts.config.compile):
+            metrics = evaluate(parts.learner, parts.model, parts.dataset, split, parts.config, self.comm)
         stopping = self.progress.stopping.after_evaluation(parts.config, metrics)
         baseline = self.progress.baseline or parts.learner.baseline(parts.dataset, split)
         self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)

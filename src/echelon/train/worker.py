@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -16,14 +16,17 @@ from echelon.comm import Comm, connect
 from echelon.data.loader import Loader
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.plan import deal
+from echelon.device import chosen_device, computing_on
 from echelon.errors import DataError
 from echelon.sync.protocol import Strategy
 from echelon.train.checkpoint import Checkpoint, folder_of, newest_whole
+from echelon.train.compiled import compile_model, require_compiler
 from echelon.train.config import RunConfig
 from echelon.train.evaluate import evaluation_split, metrics_of
 from echelon.train.events import EventLog, NoLog, Tell
 from echelon.train.learner import Learner
 from echelon.train.loop import Loop, Parts
+from echelon.train.precision import check_precision
 from echelon.train.profiling import Profile
 from echelon.train.progress import Progress
 from echelon.train.restore import order_facts, restore
@@ -71,12 +74,16 @@ def train_worker(
     Args:
         store: where the ranks meet; None for a world of one. tell: gets rank 0's events as they happen.
         interface: the network interface to use; None lets gloo or NCCL choose.
+
+    Raises:
+        EchelonError: the device, its precision or a compiler that the configuration asks for is not here.
     """
     run = RunFolder(job.run)
     dataset = open_dataset(job.dataset)
-    computing = threads(job.config.cpus_per_worker)
+    world = replace(world, device=chosen_device(job.config.device, world.device))
     with (
-        computing,
+        threads(job.config.cpus_per_worker),
+        computing_on(world.device),
         connect(world, store, interface=interface, seconds=START_SECONDS) as comm,
         _closing(EventLog(run, world.attempt, tell) if world.is_first else NoLog()) as log,
     ):
@@ -88,6 +95,10 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
     if SPLIT not in dataset.splits or not dataset.rows(SPLIT):
         raise DataError(f"{dataset.url} has no rows to train on: it needs a split '{SPLIT}'")
     _check_stopping(job, dataset)
+    about_precision = check_precision(job.config.precision, world.device)
+    if job.config.compile:
+        comm.deadline("trying the compiler", job.config.first_step_deadline)
+        require_compiler(world.device)
     with (
         _closing(_loader(job, dataset, world)) as loader,
         _closing(Profile(run, job.config.profile if world.is_first else 0)) as profile,
@@ -106,7 +117,9 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
         progress, remark = Progress(), ""
         if checkpoint is not None:
             progress, remark = restore(checkpoint, world, model, optimizer, job.strategy, facts)
-        remark = "; ".join(filter(None, [damage, remark]))
+        if job.config.compile:
+            compile_model(model)
+        remark = "; ".join(filter(None, [damage, remark, comm.backend.remark, about_precision]))
         epoch, device = progress.step / loader.steps, str(world.device)
         log.add("start", step=progress.step, epoch=epoch, seconds=progress.seconds, workers=world.size, device=device,
                 remark=remark)  # fmt: skip
