@@ -30,12 +30,15 @@ def complain(text: str) -> None:
 
 
 def describe(dataset: Dataset, name: str | None = None) -> str:
-    """Rows by split, what had to be converted, and what was left out and why, of a dataset. name: what to call it; default its URL."""
+    """Rows by split, what was converted, and what was left out and why, of a dataset.
+
+    name: what to call it; default its URL.
+    """
     rows = ", ".join(f"{split} {dataset.rows(split):,} rows" for split in dataset.splits)
     size = sum(file.size for split in dataset.splits for file in dataset.manifest.files(split))
     lines = [f"{name or dataset.url}: {rows}, {size / 1e6:,.1f} MB"]
     converted = dataset.info.get("converted")
-    lines += [f"{converted:,} were converted"] if converted else []
+    lines += [f"{converted:,} were converted to the form of the others"] if converted else []
     problems = dataset.info.get("problems") or {"count": 0, "first": []}
     if problems["count"]:
         lines.append(f"{problems['count']:,} left out:")
