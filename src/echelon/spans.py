@@ -14,14 +14,16 @@ from torch import nn
 
 from echelon.allocation import kept_memory
 from echelon.data.manifest import Dataset
+from echelon.device import AUTO, chosen_device, computing_on, default_device
 from echelon.driver import Place
 from echelon.train.checkpoint import Checkpoint
 from echelon.train.config import RunConfig
-from echelon.train.evaluate import autocast, span_of
+from echelon.train.evaluate import span_of
 from echelon.train.learner import Learner
+from echelon.train.precision import autocast, check_precision
 from echelon.train.run import RunFolder
 from echelon.train.trained import load_trained
-from echelon.world import default_device, threads
+from echelon.world import threads
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def over(place: Place, work: Work, use: Use, shares: Sequence[Share]) -> list[by
     """What is made of the shares, in their order."""
     task = _Task(work, use)
     if not place.on_spark:
-        return [task.on(default_device(), share) for share in shares]
+        device = chosen_device(_wanted(work.config), default_device())
+        return [task.on(device, share) for share in shares]
     from echelon.spark.job import run_tasks
     from echelon.spark.session import session
 
@@ -87,7 +90,13 @@ class _Task:
     def on(self, device: torch.device, share: Share) -> bytes:
         work, config = self.work, self.work.config
         # Autocast around all batches: its copies of the weights are made once, not for each of them.
-        with threads(config.cpus_per_worker), kept_memory(), autocast(config.precision, device):
+        check_precision(config.precision, device)
+        with (
+            threads(config.cpus_per_worker),
+            kept_memory(),
+            computing_on(device),
+            autocast(config.precision, device),
+        ):
             trained = load_trained(RunFolder(work.run), work.learner, work.checkpoint, device)
             return self.use(work, trained.model, share)
 
@@ -95,4 +104,10 @@ class _Task:
         """In a task of Spark."""
         from echelon.spark.device import task_device
 
-        return self.on(task_device(), share)
+        with task_device(_wanted(self.work.config)) as device:
+            return self.on(device, share)
+
+
+def _wanted(config: RunConfig) -> str:
+    """A run that was trained on a GPU can be used where there is none."""
+    return "cpu" if config.device == "cpu" else AUTO

@@ -17,9 +17,10 @@ NUMBERS = {
     "memory_mb": (0,), "prefetch": (0,), "readers": (0,), "cpus_per_worker": (0,), "profile": (-1,),
     "first_step_deadline": (0,), "step_deadline": (-1, float("inf")), "evaluation_deadline": (0, None),
 }  # fmt: skip
-TEXTS = {"precision": ("fp16",), "device": ("gpu", None), "compile": ("yes", 1),
-         "eval_every": ("often", 5), "checkpoint_every": ("1hour",), "log_every": (None,), "target": ("accuracy",), "monitor": (3,),
-         "eval_split": (1,)}  # fmt: skip
+TEXTS = {
+    "precision": ("fp16",), "device": ("gpu", None), "compile": ("yes", 1), "eval_every": ("often", 5),
+    "checkpoint_every": ("1hour",), "log_every": (None,), "target": ("accuracy",), "monitor": (3,), "eval_split": (1,),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
