@@ -69,11 +69,11 @@ class AllReduceReplica:
         with nullcontext() if last or self._comm.world.size == 1 else self._ddp.no_sync():
             yield
         self._comm.settle(self._last_bucket)
-
-    def before_step(self, weight: float, tally: Tally) -> Tally:
-        if self._comm.world.size > 1:
+        if last and self._comm.world.size > 1:
             # Once the last bucket was ready, the rest of the backward pass was nothing but waiting for the sums.
             self._comm.seconds += time.perf_counter() - self._last_bucket["ready"]
+
+    def before_step(self, weight: float, tally: Tally) -> Tally:
         total = exchange(self._comm, self._objective, tally)
         scale_gradients(self._objective, 1 / total.weight if total.weight else 0.0)
         return total
