@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from echelon.cli.console import OUT, say
+from echelon.errors import EchelonError
 from echelon.recipes import find_recipe
+
+if TYPE_CHECKING:
+    from echelon.api import Run
+    from echelon.recipes.recipe import Recipe
 
 
 def runs(
@@ -31,8 +36,17 @@ def report(
     from echelon.cli.reporting import write_report
 
     trained = Run(run)
-    name = trained.asked.get("recipe")
-    say(f"report: {write_report(trained, find_recipe(name) if name else None, out)}")
+    say(f"report: {write_report(trained, _recipe_of(trained), out)}")
+
+
+def _recipe_of(run: Run) -> Recipe | None:
+    """The recipe that a run was made with; only its sample predictions need it."""
+    name = run.asked.get("recipe")
+    try:
+        return find_recipe(name) if name else None
+    except EchelonError as error:
+        say(f"the report has no sample predictions: {error}")
+        return None
 
 
 def compare(

@@ -36,9 +36,7 @@ def find_recipe(name: str) -> Recipe:
     except (ImportError, AttributeError) as error:
         raise EchelonError(f"the recipe {name} cannot be imported: {error}") from None
     if isinstance(recipe, type) and issubclass(recipe, Recipe):
-        raise EchelonError(
-            f"{name} is a class: give a name to an instance, such as RECIPE = {attribute}(), and use that"
-        )
+        raise EchelonError(f"{name} is a class: write RECIPE = {attribute}() below it, and name {module}:RECIPE")
     if not isinstance(recipe, Recipe):
         raise EchelonError(f"{name} is a {type(recipe).__name__}, not a Recipe of echelon.recipes.recipe")
     return recipe

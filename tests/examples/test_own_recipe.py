@@ -1,0 +1,139 @@
+"""A user's own recipe, by the commands of docs/recipes.md and from a folder of the user's."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_wine
+
+from echelon.data.manifest import open_dataset
+from echelon.data.span import span_batches
+from echelon.errors import EchelonError
+from echelon.recipes import find_recipe, short_name
+
+PROJECT = Path(__file__).resolve().parents[2]
+EXAMPLE = PROJECT / "examples" / "tables.py"
+PAGE = (PROJECT / "docs" / "recipes.md").read_text()
+BROKEN = [["12.0", "", "Anna"], ["1", "2"], [*["nan"] * 13, "Anna"], [*["1"] * 13, ""]]
+
+# One process for all commands, as they would follow each other in a script: Spark and torch start once. The script is
+# not in the folder of the recipe, so that what finds the recipe is the current folder.
+SCRIPT = """
+import sys
+from echelon.cli import app
+for command in eval(sys.argv[1]):
+    sys.argv = ["echelon", *command]
+    app.build(command)(command, standalone_mode=False)
+assert "tables" in sys.modules
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A user's folder: the recipe, and 178 wines in two files with four broken rows."""
+    folder = tmp_path / "home"
+    (folder / "wines").mkdir(parents=True)
+    shutil.copy(EXAMPLE, folder)
+    wine = load_wine()
+    rows = [[*row, ["Anna", "Bela", "Carl"][number]] for row, number in zip(wine.data, wine.target, strict=True)]
+    for name, part in (("a.csv", rows[::2]), ("b.csv", [*rows[1::2], *BROKEN])):
+        with (folder / "wines" / name).open("w", newline="") as file:
+            csv.writer(file).writerows([[*wine.feature_names, "grower"], *part])
+    return folder
+
+
+def run(home: Path, commands: list[list[str]]) -> subprocess.CompletedProcess[str]:
+    script = home.parent / "script.py"
+    script.write_text(SCRIPT)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, str(script), repr(commands)],
+        cwd=home, env={**environment, "COLUMNS": "200"}, capture_output=True, text=True, timeout=170,
+    )  # fmt: skip
+
+
+def keys(folder: Path) -> list[str]:
+    dataset = open_dataset(str(folder))
+    return [
+        key
+        for split in dataset.splits
+        for batch in span_batches(dataset, split, ("key",), 0, dataset.rows(split), 1000)
+        for key in batch.strings("key")
+    ]
+
+
+def test_the_commands_of_the_page_go_from_tables_to_predictions(home: Path) -> None:
+    (block,) = blocks("console")
+    commands = [shlex.split(line)[1:] for line in block.splitlines()]
+    assert [command[1] for command in commands[:-1]] == ["columns", "prepare", "train", "evaluate", "predict"]
+
+    done = run(home, commands)
+
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "a.csv: alcohol, malic_acid" in done.stdout
+    dataset = open_dataset(str(home / "dataset"))
+    assert sum(dataset.rows(split) for split in dataset.splits) == 178
+    assert 0.2 < dataset.rows("test") / 178 < 0.4
+    assert dataset.info["problems"]["count"] == len(BROKEN)
+    assert "4 left out" in done.stderr
+    for number in range(91, 95):
+        assert f"b.csv:{number}: " in done.stderr, "each broken row is named by its line"
+    asked = json.loads((home / "runs" / "wine" / "config.json").read_text())
+    assert (asked["recipe"], asked["learner"]["type"]) == ("tables:RECIPE", "tables:TableLearner")
+    assert (asked["learner"]["fields"]["hidden"], asked["workers"]) == (16, 2)
+    results = json.loads((home / "runs" / "wine" / "results.json").read_text())
+    assert results["metrics"]["accuracy"] > 0.85 > results["baseline"]["accuracy"] + 0.3
+    assert f"{results['metrics']['accuracy']:.4f}" in done.stdout, "evaluate says what training said last"
+    assert sorted(keys(home / "predictions")) == sorted(keys(home / "dataset")), "every good row once"
+    assert (home / "runs" / "wine" / "report.html").exists()
+
+
+def test_every_piece_of_code_on_the_page_is_in_the_example() -> None:
+    code = EXAMPLE.read_text()
+    shown = blocks("python")
+    assert len(shown) >= 8
+    for block in shown:
+        assert block in code, f"this is not in {EXAMPLE.name}:\n{block}"
+
+
+def test_a_recipe_is_found_in_the_current_folder_and_nothing_else_is_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_recipe_parts.py").write_text(
+        "from echelon.recipes.images import ImagesRecipe\nRECIPE = ImagesRecipe()\nnumber = 3\n"
+    )
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    with pytest.raises(EchelonError, match="cannot be imported: No module named 'own_recipe_parts'"):
+        find_recipe("own_recipe_parts:RECIPE")
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe("own_recipe_parts:RECIPE") is sys.modules["own_recipe_parts"].RECIPE
+    for name, told in (
+        ("number", "number is a int, not a Recipe"),
+        ("absent", "cannot be imported"),
+        ("ImagesRecipe", r"is a class: write RECIPE = ImagesRecipe\(\) below it"),
+    ):
+        with pytest.raises(EchelonError, match=told):
+            find_recipe(f"own_recipe_parts:{name}")
+    with pytest.raises(EchelonError, match="there is no recipe 'own'; there are: images"):
+        find_recipe("own")
+
+
+def test_runs_are_called_by_the_module() -> None:
+    assert [short_name(name) for name in ("images", "tables:RECIPE", "my.own.tables:RECIPE")] == [
+        "images",
+        "tables",
+        "tables",
+    ]
