@@ -16,7 +16,7 @@ from torch import nn
 
 from echelon.data.manifest import Dataset
 from echelon.driver import OnEvent, Place, drive
-from echelon.errors import DataError, EchelonError
+from echelon.errors import EchelonError
 from echelon.inference import Evaluation, Forward, evaluate_run, features_run, layers_of_run, predict_run
 from echelon.launch.torchrun import restarted
 from echelon.sources import borrowed, dataset_of, url_of
@@ -29,7 +29,7 @@ from echelon.train.learner import Learner, describe
 from echelon.train.restore import check_resumable, order_facts
 from echelon.train.run import Event, RunFolder
 from echelon.train.trained import load_trained
-from echelon.train.worker import SPLIT, Job
+from echelon.train.worker import Job, check_trainable
 
 if TYPE_CHECKING:
     from echelon.sources import Data
@@ -83,7 +83,8 @@ def fit(
 
     def begin() -> None:
         dataset = dataset_of(data, home, reuse=old)
-        _check_trainable(dataset)
+        # Before the run's folder is made, which would be in the way of the same command with another dataset.
+        check_trainable(dataset)
         if old:
             _check_resumable(folder, learner, agreed, resolved, dataset)
             folder.change(learner, resolved, place.size)
@@ -93,14 +94,6 @@ def fit(
     job = Job(folder.url, url_of(data, home), learner, agreed, resolved, tuple(weights) if weights else None)
     drive(job, place, begin, on_event or _ignore)
     return Run(folder.url, learner)
-
-
-def _check_trainable(dataset: Dataset) -> None:
-    """Before a run's folder is made, which would be in the way of the same command with another dataset."""
-    if SPLIT not in dataset.splits or not dataset.rows(SPLIT):
-        raise DataError(
-            f"{dataset.url} has no rows to train on: it needs a split '{SPLIT}', and has {', '.join(dataset.splits)}"
-        )
 
 
 def _check_weights(weights: Sequence[float] | None, workers: int) -> None:

@@ -17,8 +17,8 @@ from echelon.data.schema import STRING, Column, Schema
 from echelon.data.span import span_batches
 from echelon.errors import EchelonError
 from echelon.train.config import RunConfig
-from echelon.train.evaluate import autocast
 from echelon.train.learner import Learner, Predicted
+from echelon.train.precision import autocast
 
 ROW, KEY = "row", "key"
 

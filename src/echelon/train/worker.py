@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from echelon.allocation import kept_memory
 from echelon.comm import Comm, connect
 from echelon.data.loader import Loader
 from echelon.data.manifest import Dataset, open_dataset
@@ -83,6 +84,7 @@ def train_worker(
     world = replace(world, device=chosen_device(job.config.device, world.device))
     with (
         threads(job.config.cpus_per_worker),
+        kept_memory(),
         computing_on(world.device),
         connect(world, store, interface=interface, seconds=START_SECONDS) as comm,
         _closing(EventLog(run, world.attempt, tell) if world.is_first else NoLog()) as log,
@@ -92,8 +94,7 @@ def train_worker(
 
 def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog | NoLog) -> Progress:
     world = comm.world
-    if SPLIT not in dataset.splits or not dataset.rows(SPLIT):
-        raise DataError(f"{dataset.url} has no rows to train on: it needs a split '{SPLIT}'")
+    check_trainable(dataset)
     _check_stopping(job, dataset)
     about_precision = check_precision(job.config.precision, world.device)
     if job.config.compile:
@@ -127,6 +128,17 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
             run, job.learner, model, optimizer, job.strategy, job.config, dataset, loader, facts, log, profile
         )
         return Loop(parts, comm, progress).run()
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """
+    Raises:
+        DataError: the dataset has no rows to train on.
+    """
+    if SPLIT not in dataset.splits or not dataset.rows(SPLIT):
+        raise DataError(
+            f"{dataset.url} has no rows to train on: it needs a split '{SPLIT}', and has {', '.join(dataset.splits)}"
+        )
 
 
 def _check_stopping(job: Job, dataset: Dataset) -> None:
