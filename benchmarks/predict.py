@@ -1,0 +1,224 @@
+"""Prediction of a dataset beside the bare forward pass of the same model over the same images in memory.
+
+    python benchmarks/predict.py
+
+Both have the same batch size, threads and precision, each one thread a process. Ours is the whole call: loading the
+model, reading and decoding the rows, and writing the predictions. The bare pass is measured twice: with its memory
+kept as ours is (see `echelon.allocation`), which is what the limit of 0.85 is about, and as plain PyTorch has it.
+
+1. One process, by the clock and by the CPU time of all its threads.
+2. Two workers of Spark, local[2] with a warm session, beside two processes with half the images each.
+
+Every figure comes from a new process but for that of Spark. Sides are measured in turn and medians count. Exits with 1
+if a limit is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from queue import Queue
+
+import numpy as np
+import torch
+from measured import Outcome, console, in_turn, told
+
+from echelon.allocation import kept_memory
+from echelon.api import Run, fit
+from echelon.data.manifest import Dataset, open_dataset
+from echelon.data.span import span_batches
+from echelon.data.write import write_dataset
+from echelon.recipes.images.labelled import schema_of
+from echelon.recipes.images.learner import ImagesLearner
+from echelon.spark.session import session
+from echelon.train.config import RunConfig
+from echelon.train.precision import autocast
+
+LIMIT, WORKERS, DEADLINE = 0.85, 2, 600.0
+CLASSES = [str(number) for number in range(1000)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, the side of its images, the rows of a forward pass, and how many are predicted."""
+
+    model: str
+    side: int
+    batch: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.side}x{self.side}, batch {self.batch}"
+
+
+CASES = (
+    Case("quick", 32, 500, 40_000),
+    Case("resnet", 32, 500, 20_000),
+    Case("resnet", 224, 32, 3_000),
+    Case("caffenet", 227, 32, 600),
+    Case("googlenet", 224, 32, 300),
+)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Rows per second, by the clock and by CPU time."""
+
+    clock: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """A run and images for it. folder: for predictions."""
+
+    case: Case
+    folder: Path
+    precision: str
+
+    @property
+    def run(self) -> Run:
+        return Run(self.folder / "run")
+
+    @property
+    def dataset(self) -> Dataset:
+        return open_dataset(str(self.folder / "data"))
+
+    def predict(self, split: str, workers: int = 1) -> None:
+        out = self.folder / uuid.uuid4().hex
+        self.run.predict(self.dataset, out, split=split, workers=workers, batch_size=self.case.batch,
+                         precision=self.precision, cpus_per_worker=1)  # fmt: skip
+
+
+def made(case: Case, folder: Path, precision: str) -> Made:
+    """A run of one step, and noise to predict, which no compression makes smaller."""
+    random = np.random.default_rng(0)
+    splits = {}
+    for split, rows in (("train", 2 * WORKERS), ("test", case.rows)):
+        images = random.integers(0, 256, (rows, 3, case.side, case.side), np.uint8)
+        splits[split] = [{"image": images, "label": random.integers(0, 1000, rows), "key": list(map(str, range(rows)))}]
+    size = (case.side, case.side)
+    assets = {"mean": np.full((3, *size), 128, np.float32)}
+    dataset = write_dataset(str(folder / "data"), schema_of(size), splits, info={"classes": CLASSES}, assets=assets)
+    learner = ImagesLearner(CLASSES, list(size), total_steps=1, model_name=case.model, pad=0)
+    fit(learner, dataset, RunConfig(batch_size=2 * WORKERS, eval_every="off"), run=folder / "run")
+    return Made(case, folder, precision)
+
+
+def timed(rows: int, act: Callable[[], None]) -> Speed:
+    clock, cpu = time.perf_counter(), time.process_time()
+    act()
+    return Speed(rows / (time.perf_counter() - clock), rows / (time.process_time() - cpu))
+
+
+def ours(found: Queue[Speed], work: Made) -> None:
+    """Of one process that has predicted something before."""
+    work.predict("train")
+    found.put(timed(work.case.rows, partial(work.predict, "test")))
+
+
+def bare(
+    found: Queue[Speed], work: Made, keeps: bool, part: int = 0, parts: int = 1, meet: Barrier | None = None
+) -> None:
+    """Of one process, over its part of the images."""
+    torch.set_num_threads(1)
+    model, rows = work.run.model(), work.case.rows // parts
+    (read,) = span_batches(work.dataset, "test", ("image",), part * rows, (part + 1) * rows, rows)
+    images = read["image"]
+
+    def forward() -> None:
+        for batch in images.split(work.case.batch):
+            model(batch).float().softmax(1).max(1)
+
+    with (
+        kept_memory() if keeps else nullcontext(),
+        torch.inference_mode(),
+        autocast(work.precision, torch.device("cpu")),
+    ):
+        model(images[: work.case.batch])
+        if meet is not None:
+            meet.wait(DEADLINE)
+        found.put(timed(rows, forward))
+
+
+def together(*sides: Callable[[Queue[Speed]], None]) -> list[Speed]:
+    """What some functions found at the same time, each in a new process."""
+    context = multiprocessing.get_context("spawn")
+    found = context.Queue()
+    processes = [context.Process(target=side, args=(found,)) for side in sides]
+    for process in processes:
+        process.start()
+    try:
+        return [found.get(timeout=DEADLINE) for _ in sides]
+    finally:
+        for process in processes:
+            process.join(10)
+            process.kill()
+
+
+def bare_parts(work: Made) -> float:
+    """Rows per second of the slower of the processes that share the images, times their number."""
+    meet = multiprocessing.get_context("spawn").Barrier(WORKERS)
+    sides = [partial(bare, work=work, keeps=True, part=part, parts=WORKERS, meet=meet) for part in range(WORKERS)]
+    return WORKERS * min(speed.clock for speed in together(*sides))
+
+
+def ours_on_spark(work: Made) -> float:
+    return timed(work.case.rows, partial(work.predict, "test", WORKERS)).clock
+
+
+def measured(work: Made, rounds: int) -> list[Outcome]:
+    """The lines of one case."""
+    one = [partial(ours, work=work), partial(bare, work=work, keeps=True), partial(bare, work=work, keeps=False)]
+    alone = in_turn([lambda side=side: together(side)[0] for side in one], rounds)
+    work.predict("train", WORKERS)
+    shared = in_turn([lambda: ours_on_spark(work), lambda: bare_parts(work)], rounds)
+    clock = [[speeds[side].clock for speeds in alone] for side in range(3)]
+    cpu = [[speeds[side].cpu for speeds in alone] for side in range(2)]
+    lines = [
+        ("one process, by the clock", clock[0], clock[1], LIMIT),
+        ("one process, by CPU time", *cpu, None),
+        ("one process / plain PyTorch", clock[0], clock[2], None),
+        ("local[2] / two processes", *map(list, zip(*shared, strict=True)), LIMIT),
+    ]
+    return [line(f"{work.case}: {name}", own, other, limit) for name, own, other, limit in lines]
+
+
+def line(what: str, own: list[float], other: list[float], limit: float | None) -> Outcome:
+    ratio = statistics.median(a / b for a, b in zip(own, other, strict=True))
+    ranges = [f"{statistics.median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})" for rates in (own, other)]
+    return Outcome(what, ratio, limit, rest=f"{ranges[0]} and {ranges[1]} rows/s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", nargs="*", help=f"of {', '.join(sorted({case.model for case in CASES}))}")
+    parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
+    arguments = parser.parse_args()
+    chosen = [case for case in CASES if not arguments.models or case.model in arguments.models]
+    spark = session(f"local[{WORKERS},8]", workers=WORKERS)
+    outcomes: list[Outcome] = []
+    try:
+        for case in chosen:
+            with tempfile.TemporaryDirectory() as folder:
+                outcomes += measured(made(case, Path(folder), arguments.precision), arguments.rounds)
+            console().print(f"{case}: done")
+    finally:
+        spark.stop()
+    return told(f"prediction / bare forward pass, {arguments.precision}, one thread a process", outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
