@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import torch
 from rank import Kill, Order, main
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from echelon.train.learner import Learner
 from echelon.train.progress import Progress
 from echelon.train.run import Event, RunFolder
 from echelon.train.worker import Job
-from echelon.world import World
+from echelon.world import CPU, World
 
 HANG_SECONDS = 60.0
 
@@ -74,7 +75,7 @@ class Training:
         attempt = self.run.start_attempt()
         folder = self.folder / f"attempt-{attempt}"
         folder.mkdir(parents=True)
-        worlds = [World(r, workers, r, workers, host=socket.gethostname(), attempt=attempt) for r in range(workers)]
+        worlds = [World(r, workers, r, workers, self.device(r), socket.gethostname(), attempt) for r in range(workers)]
         ranks = [processes.Process(target=main, args=(Order(w, job or self.job, folder, kill),)) for w in worlds]
         for process in ranks:
             process.start()
@@ -91,6 +92,10 @@ class Training:
             ranks[rank].join()
         assert not hanging, f"ranks {hanging} hang; they said: {[self.said(attempt, rank) for rank in hanging]}"
         return [_outcome(folder / f"outcome-{r}.json", process.exitcode) for r, process in enumerate(ranks)]
+
+    def device(self, rank: int) -> torch.device:
+        """Where a rank computes."""
+        return CPU
 
     def finish(self, workers: int) -> Progress:
         """Starts it and expects that it comes to its end; every rank has the same progress."""
