@@ -29,7 +29,7 @@ check: setup
 	$(BIN)/lint-imports --no-cache
 
 bench: setup
-	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info echelon-demo

@@ -41,7 +41,7 @@ def fit(data: str, epochs: int, readers: int, asked: dict[str, Any]) -> dict[str
     weights = f"{data}.distributor.npz"
     task.save(weights, found["arrays"])
     noted = {name: found[name] - begin for name in ("first_step", "last_step")}
-    return {"seconds": seconds, **noted, "weights": weights, "facts": found["facts"]}
+    return {"seconds": seconds, **noted, "cpu_between": found["cpu"], "weights": weights, "facts": found["facts"]}
 
 
 def train(epochs: int, readers: int, asked: dict[str, Any]) -> dict[str, Any]:
@@ -67,28 +67,31 @@ def train(epochs: int, readers: int, asked: dict[str, Any]) -> dict[str, Any]:
     ahead = {"num_workers": readers, "prefetch_factor": 2 if readers else None}
     loader = _get_spark_partition_data_loader(share * epochs, wanted.batch, **ahead)
     rows = steps = 0
-    first = last = 0.0
+    first = last = cpu = last_cpu = 0.0
     for features, labels in loader:
-        last = time.time()
-        first = first or last
+        last, last_cpu = time.time(), time.process_time()
+        if not steps:
+            first, cpu = last, last_cpu
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(features), labels).backward()
         optimizer.step()
         rows, steps = rows + len(labels), steps + 1
     told: list[Any] = [None] * wanted.workers
-    dist.all_gather_object(told, (first, last, rows, torch.get_num_threads()))
+    dist.all_gather_object(told, (first, last, last_cpu - cpu, rows, torch.get_num_threads()))
     dist.destroy_process_group()
+    firsts, lasts, cpus, counts, threads = zip(*told, strict=True)
     facts = {
-        "rows of an epoch": sum(rows for _, _, rows, _ in told) / epochs,
+        "rows of an epoch": sum(counts) / epochs,
         "steps of an epoch": steps / epochs,
         "workers": len(told),
-        "threads of a worker": max(threads for _, _, _, threads in told),
+        "threads of a worker": max(threads),
     }
     state = [value.numpy() for value in model.module.state_dict().values()]
     return {
         "arrays": [array.T for array in state],
-        "first_step": max(first for first, _, _, _ in told),
-        "last_step": max(last for _, last, _, _ in told),
+        "first_step": max(firsts),
+        "last_step": max(lasts),
+        "cpu": sum(cpus),
         "facts": facts,
     }
 

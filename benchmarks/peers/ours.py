@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -29,7 +30,8 @@ from echelon.train.learner import Learner, Loss
 class Mlp(Learner):
     """The task's classifier.
 
-    notes: a folder in which each worker writes when it began its first and its last step. last: number of the last one.
+    notes: a folder in which each worker writes when it began its first and its last step, and what CPU time it took
+    between. last: number of the last one.
     """
 
     rate_of_sgd: float
@@ -37,7 +39,7 @@ class Mlp(Learner):
     last: int
 
     def __post_init__(self) -> None:
-        self._step, self._first = 0, 0.0
+        self._step, self._first, self._cpu = 0, 0.0, 0.0
 
     def model(self) -> nn.Module:
         arrays = [torch.from_numpy(array) for array in task.initial()]
@@ -53,9 +55,11 @@ class Mlp(Learner):
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         self._step += 1
-        self._first = self._first or time.time()
+        if self._step == 1:
+            self._first, self._cpu = time.time(), time.process_time()
         if self._step == self.last:
-            Path(self.notes, str(os.getpid())).write_text(f"{self._first} {time.time()} {torch.get_num_threads()}")
+            noted = (self._first, time.time(), time.process_time() - self._cpu, torch.get_num_threads())
+            Path(self.notes, str(os.getpid())).write_text(json.dumps(noted))
         return nn.functional.cross_entropy(model(batch["features"]), batch["label"], reduction="sum"), len(batch)
 
 
@@ -83,20 +87,21 @@ def fit(data: str, frame: bool, epochs: int, sync_every: int, asked: dict[str, A
         learner = Mlp(wanted.rate, str(notes), epochs * wanted.steps)
         run = echelon.fit(learner, rows, config, strategy=strategy, workers=wanted.workers, run=Path(folder, "run"))
         seconds = time.time() - begin
-        noted = [note.read_text().split() for note in notes.iterdir()]
+        first, last, cpu, threads = zip(*(json.loads(note.read_text()) for note in notes.iterdir()), strict=True)
         state = [value.numpy() for value in run.model().state_dict().values()]
         weights = f"{data}.ours.npz"
         task.save(weights, [array.T for array in state])
         return {
             "seconds": seconds,
-            "first_step": max(float(first) for first, _, _ in noted) - begin,
-            "last_step": max(float(last) for _, last, _ in noted) - begin,
+            "first_step": max(first) - begin,
+            "last_step": max(last) - begin,
+            "cpu_between": sum(cpu),
             "weights": weights,
             "facts": {
                 "rows of an epoch": run.results["rows"] / epochs,
                 "steps of an epoch": run.results["steps"] / epochs,
-                "workers": len(noted),
-                "threads of a worker": max(int(threads) for _, _, threads in noted),
+                "workers": len(threads),
+                "threads of a worker": max(threads),
             },
         }
 

@@ -37,13 +37,15 @@ class Fit:
     """One call of `fit`.
 
     seconds: from the call to its end. first_step, last_step: from the call to when the slower worker began that step;
-    None where it cannot be seen. cpu: seconds of all processes. facts: what was really trained.
+    cpu_between: of all workers from the one to the other; None where it cannot be seen. cpu: seconds of all processes.
+    facts: what was really trained.
     """
 
     epochs: int
     seconds: float
     first_step: float | None
     last_step: float | None
+    cpu_between: float | None
     cpu: float
     accuracy: float
     facts: dict[str, Any]
@@ -88,9 +90,8 @@ def train(way: Way, rows: Rows, epochs: int) -> Fit:
     arrays = load(answer["weights"])
     facts = {"model": model_of(arrays), **answer["facts"]}
     correct = accuracy(arrays, rows.features, rows.labels)
-    return Fit(
-        epochs, answer["seconds"], answer.get("first_step"), answer.get("last_step"), cpu, correct, facts
-    )  # fmt: skip
+    noted = (answer.get(name) for name in ("first_step", "last_step", "cpu_between"))
+    return Fit(epochs, answer["seconds"], *noted, cpu, correct, facts)
 
 
 def model_of(arrays: Arrays) -> str:
@@ -143,26 +144,21 @@ def epochs_between(found: Sequence[Pair]) -> float:
 
 
 def first_step(fit: Fit) -> float:
-    """Seconds from the call to the slower worker's first step.
-
-    Raises:
-        ValueError: the side did not say when it was.
-    """
-    if fit.first_step is None:
-        raise ValueError("a side did not say when it began its first step")
-    return fit.first_step
+    """Seconds from the call to the slower worker's first step."""
+    return _seen(fit.first_step)
 
 
-def rows_per_second(fit: Fit) -> float:
-    """From the first step to the last one, both of the slower worker.
-
-    Raises:
-        ValueError: the side did not say when these were.
-    """
-    if fit.last_step is None:
-        raise ValueError("a side did not say when it began its last step")
+def steady_rate(fit: Fit, *, by_cpu: bool = False) -> float:
+    """Rows per second from the first step to the last one, both of the slower worker; or of the workers' CPU time."""
     steps = fit.facts["steps of an epoch"] * fit.epochs
-    return fit.facts["rows of an epoch"] * fit.epochs * (1 - 1 / steps) / (fit.last_step - first_step(fit))
+    seconds = _seen(fit.cpu_between) if by_cpu else _seen(fit.last_step) - _seen(fit.first_step)
+    return fit.facts["rows of an epoch"] * fit.epochs * (1 - 1 / steps) / seconds
+
+
+def _seen(value: float | None) -> float:
+    if value is None:
+        raise ValueError("a side did not say when it began its first and its last step")
+    return value
 
 
 def times(peer: Sequence[float], ours: Sequence[float]) -> float:
