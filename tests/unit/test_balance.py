@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echelon.data.plan import deal
-from echelon.train.balance import DEADBAND, LEAST_KEPT, MEMORY, Balance, Deal, judge, too_coarse
+from echelon.train.balance import LEAST_KEPT, MEMORY, Balance, Deal, judge, too_coarse
 from echelon.train.cost import Cost, fit, perfect_seconds
 from echelon.train.pace import Pace
 from echelon.train.split import Bounds, fastest_counts, fewest_moves, moved, slowest, within
@@ -151,12 +151,13 @@ class Workers:
 @given(st.lists(st.builds(Cost, st.floats(0, 0.5), st.floats(0.01, 0.05)), min_size=1, max_size=5))
 @settings(max_examples=150, deadline=None)
 def test_shares_come_to_the_best_ones_and_stay(priced: list[Cost]) -> None:
+    """Nearly: a gain of less than the deadband is left, by what is known of the costs; a lane is 8 % of a step here."""
     workers = Workers(priced)
     for _ in range(8):
         workers.measure()
     free = [Bounds(1, LANES)] * len(priced)
     best = slowest(priced, fastest_counts(priced, LANES, BATCH / LANES, free), BATCH / LANES)
-    assert workers.seconds <= (1 + 2 * DEADBAND) * best
+    assert workers.seconds <= 1.1 * best
     assert not workers.measure()
 
 
