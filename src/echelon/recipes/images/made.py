@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from echelon.errors import EchelonError
 from echelon.recipes.images.cifar import BINARY_META, CLASSES, PIXELS, PYTHON_META, SIDE
+from echelon.recipes.images.datum import message
 from echelon.recipes.images.rows import TEST, TRAIN, Pixels
 
 Labelled = tuple[Pixels, NDArray[np.int64]]
@@ -97,3 +100,50 @@ def to_png(image: Pixels) -> bytes:
     pixels = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG")
     return file.getvalue()
+
+
+def write_tar(path: Path, files: Sequence[tuple[str, bytes]]) -> None:
+    """A tar archive of files, given as names and contents."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def write_imagenet(folder: Path, train: Labelled, val: Labelled, classes: Sequence[str]) -> None:
+    """As ImageNet is distributed: train/<class>.tar each, val.tar with val.txt, and synset_words.txt. The classes are
+    lines of that file: an id and words.
+    """
+    ids = [name.split()[0] for name in classes]
+    for label, name in enumerate(ids):
+        images = [image for image, its in zip(*train, strict=True) if its == label]
+        write_tar(folder / "train" / f"{name}.tar", [(f"{name}_{i}.png", to_png(x)) for i, x in enumerate(images)])
+    write_tar(folder / "val.tar", [(f"val_{i:08d}.png", to_png(image)) for i, image in enumerate(val[0])])
+    lines = [f"val_{i:08d}.png {label}\n" for i, label in enumerate(val[1])]
+    (folder / "val.txt").write_text("".join(lines))
+    (folder / "synset_words.txt").write_text("".join(f"{name}\n" for name in classes))
+
+
+def write_database(folder: Path, records: Sequence[tuple[bytes, bytes]]) -> None:
+    """An LMDB of keys and values.
+
+    Raises:
+        ImportError: lmdb is not installed.
+    """
+    import lmdb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with lmdb.open(str(folder), map_size=1 << 28) as database, database.begin(write=True) as view:
+        for key, value in records:
+            view.put(key, value)
+
+
+def to_datum(image: Pixels, label: int | None, *, encoded: bool = False) -> bytes:
+    """An image, uint8 [C, H, W], as Caffe's convert_imageset writes it: blue first, or encoded (here as PNG)."""
+    datum = message()(channels=len(image), height=image.shape[1], width=image.shape[2], encoded=encoded)
+    datum.data = to_png(image) if encoded else np.ascontiguousarray(image[::-1]).tobytes()
+    if label is not None:
+        datum.label = label
+    return bytes(datum.SerializeToString())

@@ -18,10 +18,17 @@ class PrepareOptions:
     test_fraction: float = option(0.2, "part of the images to test on, where the source has no test part of its own")
     split_seed: int = option(0, "seed of that division, which goes by each image's name")
     shuffle_seed: int = option(0, "seed of the order in which the rows are written")
+    raw_channels: str = option(
+        "bgr",
+        "order of the channels of pixels that are not encoded in a Caffe LMDB: bgr, as its convert_imageset writes, "
+        "or rgb, as its convert_cifar_data",
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.test_fraction < 1:
             raise EchelonError(f"--test-fraction must be at least 0 and below 1, got {self.test_fraction}")
+        if self.raw_channels not in ("bgr", "rgb"):
+            raise EchelonError(f"--raw-channels must be bgr or rgb, got {self.raw_channels!r}")
         _ = self.height_width
 
     @property

@@ -57,7 +57,7 @@ def prepare(
     size, division, classes = options.height_width, options.division, None
     if fitting is not None:
         size, division, classes = (fitting.size[0], fitting.size[1]), _EVERYTHING, fitting.classes
-    storage, found = find_source(source, size, division, classes)
+    storage, found = find_source(source, size, division, classes, options.raw_channels == "bgr")
     if found.size not in (None, size) and fitting is not None:
         raise DataError(f"the images at {source} are {_sides(found.size)}, the model was trained on {_sides(size)}")
     size = found.size or size

@@ -11,7 +11,9 @@ from echelon.errors import DataError
 from echelon.recipes.images.archive_layout import find_archives
 from echelon.recipes.images.cifar import BINARY, PYTHON, find_cifar
 from echelon.recipes.images.folders import find_folders, find_photos
+from echelon.recipes.images.lmdb_source import find_databases
 from echelon.recipes.images.meaning import some
+from echelon.recipes.images.parquet_source import find_parquet
 from echelon.recipes.images.rows import Division, Source
 
 SUPPORTED = (
@@ -19,13 +21,19 @@ SUPPORTED = (
     "a folder with a folder of images for each class, optionally below train/, val/ and test/; "
     "tar archives of ImageNet's form, that is one for each class, in a folder or in one archive, and X.tar with X.txt "
     "(a name and a label number a line), of which val.tar is the split val; class names are taken from a file such as "
-    "synset_words.txt beside them"
+    "synset_words.txt beside them; Caffe's LMDB, on a disk, one or train, val and test; Parquet with a column data or "
+    "image (encoded images, or pixels of 0 to 255 as bytes or a list: red, green and blue planes, square or of --size) "
+    "and a column label (numbers or names), as SparkNet and Hugging Face's datasets write"
 )
 PREDICTED = "; to predict, images or an archive of them without labels"
 
 
 def find_source(
-    url: str, size: tuple[int, int], division: Division, classes: Sequence[str] | None = None
+    url: str,
+    size: tuple[int, int],
+    division: Division,
+    classes: Sequence[str] | None = None,
+    blue_first: bool = True,
 ) -> tuple[Storage, Source]:
     """The source at a URL, and the storage that its items are read from.
 
@@ -34,12 +42,13 @@ def find_source(
         division: how to divide what has no test part.
         classes: names that the labels must mean, in this order, so that another source fits a trained model; images
             without labels have then the label -1.
+        blue_first: the order of the channels of pixels that an LMDB of Caffe holds unencoded.
 
     Raises:
         DataError: nothing known is there (the message says what is, and what is known), or its classes are others.
     """
     storage, entries = _files(url)
-    found = _recognised(storage, entries, size, division, classes)
+    found = _recognised(storage, entries, size, division, classes, blue_first)
     if found is None:
         known = SUPPORTED if classes is None else SUPPORTED + PREDICTED
         names = [entry.path for entry in entries]
@@ -57,15 +66,20 @@ def _recognised(
     size: tuple[int, int],
     division: Division,
     classes: Sequence[str] | None,
+    blue_first: bool,
 ) -> Source | None:
     names = [entry.path for entry in entries]
     cifar = find_cifar(storage, [name for name in names if "/" not in name], division)
     found = cifar or find_folders(names, size, division, classes)
     if found is not None:
         return found
-    archives = find_archives(storage, entries, size, division, classes)
-    if archives is not None or classes is None:
-        return archives
+    found = (
+        find_archives(storage, entries, size, division, classes)
+        or find_databases(storage, entries, size, division, classes, blue_first)
+        or find_parquet(storage, entries, size, division, classes)
+    )
+    if found is not None or classes is None:
+        return found
     photos = find_photos(names, size)
     return Source("images without labels", tuple(classes), photos) if photos else None
 

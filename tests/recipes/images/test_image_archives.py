@@ -1,0 +1,294 @@
+"""Images in tar archives, whole and damaged."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from echelon.errors import DataError
+from echelon.recipes.images.made import made_images, to_png, write_imagenet, write_tar
+from echelon.recipes.images.rows import Division, Problem
+from echelon.recipes.images.sources import find_source
+from echelon.recipes.images.tars import Member, members
+
+SIZE = (8, 6)
+CLASSES = ("n01443537 goldfish, Carassius auratus", "n02056570 king penguin", "n02099601 golden retriever")
+IDS = tuple(name.split()[0] for name in CLASSES)
+TRAIN, VAL = made_images(30, 3, SIZE, seed=1), made_images(21, 3, SIZE, seed=2)
+NOTHING = Division(0, 0)
+
+
+def read_all(source, division=NOTHING, classes=None):
+    """Rows by split, each {key: (label, pixels)}, and problems."""
+    storage, found = find_source(str(source), SIZE, division, classes)
+    rows, problems = {}, []
+    for item in found.items:
+        for part in item.rows(storage):
+            if isinstance(part, Problem):
+                problems.append(part)
+                continue
+            of_split = rows.setdefault(item.split, {})
+            for key, label, image in zip(part.keys, part.labels.tolist(), part.images):
+                assert not any(key in each for each in rows.values())
+                of_split[key] = label, image.tobytes()
+    return found, rows, problems
+
+
+def expected(labelled):
+    return sorted((int(label), image.tobytes()) for image, label in zip(*labelled))
+
+
+def png(number=0):
+    return to_png(TRAIN[0][number])
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    write_imagenet(tmp_path, TRAIN, VAL, CLASSES)
+    return tmp_path
+
+
+def test_training_archives_and_the_validation_archive_give_every_image_its_class(imagenet):
+    source, rows, problems = read_all(imagenet)
+    assert source.classes == CLASSES
+    assert not problems
+    assert set(rows) == {"train", "val"}
+    assert sorted(rows["train"].values()) == expected(TRAIN)
+    assert sorted(rows["val"].values()) == expected(VAL)
+    assert all(IDS[label] in key for key, (label, _) in rows["train"].items())
+
+
+def test_the_training_archives_alone_are_divided_within_each_class(imagenet):
+    source, rows, problems = read_all(imagenet / "train", Division(0.2, seed=3))
+    assert source.classes == IDS
+    assert not problems
+    for label in range(3):
+        assert sum(its == label for its, _ in rows["test"].values()) == 2
+        assert sum(its == label for its, _ in rows["train"].values()) == 8
+    assert sorted([*rows["train"].values(), *rows["test"].values()]) == expected(TRAIN)
+    assert read_all(imagenet / "train", Division(0.2, seed=3))[1] == rows
+    assert read_all(imagenet / "train", Division(0.2, seed=4))[1]["test"].keys() != rows["test"].keys()
+
+
+def test_the_validation_archive_alone_has_the_classes_of_the_list_beside_it(imagenet):
+    source, rows, _ = read_all(imagenet / "val.tar")
+    assert source.classes == CLASSES
+    assert sorted(rows["val"].values()) == expected(VAL)
+
+
+def test_numbers_in_the_list_of_labels_count_the_class_list_and_not_the_archives(imagenet):
+    """A part of ImageNet with the labels of the whole: number 2 is the third class, though only two are there."""
+    (imagenet / "train" / f"{IDS[0]}.tar").unlink()
+    source, rows, problems = read_all(imagenet)
+    assert source.classes == CLASSES[1:]
+    assert sorted(label for label, _ in rows["val"].values()) == [0] * 7 + [1] * 7
+    assert sorted(rows["val"].values()) == [(label - 1, image) for label, image in expected(VAL) if label]
+    assert {problem.reason for problem in problems} == {f"its class {IDS[0]} (label 0) is none of the classes here"}
+    assert len(problems) == 7
+
+
+def test_a_model_of_other_order_gets_its_own_labels(imagenet):
+    wanted = (*CLASSES[::-1], "n99999999 unseen")
+    for part in ("", "train", "val.tar"):
+        source, rows, _ = read_all(imagenet / part, Division(1, 0), wanted)
+        assert source.classes == wanted
+        labelled = {"": TRAIN, "train": TRAIN, "val.tar": VAL}[part]
+        found = rows[{"": "train", "train": "test", "val.tar": "val"}[part]]
+        assert sorted(found.values()) == sorted((2 - label, image) for label, image in expected(labelled))
+    with pytest.raises(DataError, match=f"{IDS[2]} are none of"):
+        read_all(imagenet, classes=CLASSES[:2])
+
+
+def test_archives_in_an_archive_are_read_where_they_lie(imagenet, tmp_path):
+    outer = tmp_path / "whole" / "ILSVRC2012_img_train.tar"
+    write_tar(outer, [(path.name, path.read_bytes()) for path in sorted((imagenet / "train").iterdir())])
+    source, rows, problems = read_all(outer.parent)
+    assert source.classes == IDS
+    assert not problems
+    assert sorted(rows["train"].values()) == expected(TRAIN)
+    assert sorted(read_all(outer)[1]["train"].values()) == expected(TRAIN)
+
+
+def test_one_flat_archive_is_divided_and_its_classes_are_numbers_without_a_list(tmp_path):
+    write_tar(tmp_path / "sample.tar", [(f"./some/{i}.png", png(i)) for i in range(30)])
+    (tmp_path / "sample.txt").write_text("".join(f"{i}.png {label}\n" for i, label in enumerate(TRAIN[1])))
+    source, rows, problems = read_all(tmp_path / "sample.tar", Division(0.2, 0))
+    assert source.classes == ("0", "1", "2")
+    assert not problems
+    assert {split: len(of) for split, of in rows.items()} == {"train": 24, "test": 6}
+    assert sorted([*rows["train"].values(), *rows["test"].values()]) == expected(TRAIN)
+
+
+def test_a_large_archive_becomes_several_items(tmp_path):
+    write_tar(tmp_path / "many.tar", [(f"{i}.png", png()) for i in range(600)])
+    (tmp_path / "many.txt").write_text("".join(f"{i}.png 0\n" for i in range(600)))
+    source, rows, _ = read_all(tmp_path)
+    assert [item.images for item in source.items] == [256, 256, 88]
+    assert len(rows["train"]) == 600
+
+
+def test_what_lists_and_archives_do_not_share_is_told(imagenet):
+    lines = (imagenet / "val.txt").read_text().splitlines(keepends=True)
+    (imagenet / "val.txt").write_text("".join([*lines[2:], "lost.png 1\n"]).replace(" 2\n", " 7\n", 1))
+    (imagenet / "extra.tar").write_bytes((imagenet / "val.tar").read_bytes())
+    (imagenet / "extra.txt").write_text("".join(lines))
+    _, rows, problems = read_all(imagenet)
+    told = {problem.item: problem.reason for problem in problems}
+    assert told == {
+        "val.tar/val_00000000.png": "val.txt does not list it",
+        "val.tar/val_00000001.png": "val.txt does not list it",
+        "val.tar/val_00000002.png": "its label 7 is none of the 3 classes, 0 to 2",
+        "val.tar/lost.png": "it is listed, but the archive lacks it",
+        "extra.tar": "other archives are of a class, or are called train, val or test, and it is not: prepare it alone",
+    }
+    assert len(rows["val"]) == 18
+
+
+def test_a_list_with_two_labels_for_a_name_is_refused(imagenet):
+    with (imagenet / "val.txt").open("a") as file:
+        file.write("val_00000000.png 1\n")
+    with pytest.raises(DataError, match=r"line 22 gives val_00000000\.png another label"):
+        read_all(imagenet)
+
+
+def test_a_validation_archive_without_labels_is_no_class(imagenet):
+    (imagenet / "val.txt").unlink()
+    source, rows, problems = read_all(imagenet)
+    assert source.classes == CLASSES
+    assert set(rows) == {"train"}
+    assert [problem.item for problem in problems] == ["val.tar"]
+    assert "val.txt" in problems[0].reason
+    with pytest.raises(DataError, match=r"has a label: val\.tar: there is no list"):
+        read_all(imagenet / "val.tar")
+
+
+def encoded(image, kind="JPEG"):
+    file = io.BytesIO()
+    image.save(file, format=kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["of a class", "flat"])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_broken_images_are_told_and_the_rest_is_read(tmp_path, flat, place):
+    """Trap: an endless loop on an undecodable image."""
+    bad = [("empty.png", b""), ("cut.png", png()[:40]), ("no.png", b"this is no image"), ("wide.JPEG", b"\xff\xd8\xff")]
+    good = [
+        ("good.png", png()),
+        ("grey.JPEG", encoded(Image.new("L", (20, 20), 9))),
+        ("cmyk.JPEG", encoded(Image.new("CMYK", (20, 20)))),
+        ("palette.png", encoded(Image.new("P", (20, 20)), "PNG")),
+    ]
+    files = bad + good if place == "first" else good + bad
+    write_tar(tmp_path / "raw" / "n01443537.tar", files)
+    if flat:
+        (tmp_path / "raw" / "n01443537.txt").write_text("".join(f"{name} 0\n" for name, _ in files))
+    storage, found = find_source(str(tmp_path / "raw"), SIZE, NOTHING)
+    parts = [part for item in found.items for part in item.rows(storage)]
+    problems = {part.item for part in parts if isinstance(part, Problem)}
+    rows = [part for part in parts if not isinstance(part, Problem)]
+    assert problems == {f"n01443537.tar/{name}" for name, _ in bad}
+    assert {key for part in rows for key in part.keys} == {f"n01443537.tar/{name}" for name, _ in good}
+    assert sum(part.converted for part in rows) == 3
+
+
+def test_what_is_no_file_in_an_archive_is_told_or_passed_over(tmp_path):
+    with tarfile.open(tmp_path / "n01443537.tar", "w") as archive:
+        for name, kind in (("folder", tarfile.DIRTYPE), ("soft.png", tarfile.SYMTYPE), ("hard.png", tarfile.LNKTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "folder/a.png"
+            archive.addfile(info)
+        for name in ("folder/a.png", "folder/._a.png", "b.png", "b.png", "notes.md", "x" * 150 + ".png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png())
+            archive.addfile(info, io.BytesIO(png()))
+    _, rows, problems = read_all(tmp_path)
+    tar = "n01443537.tar/"
+    assert set(rows["train"]) == {f"{tar}folder/a.png", f"{tar}b.png", f"{tar}{'x' * 150}.png"}
+    assert [problem.item for problem in problems] == [
+        f"{tar}{name}" for name in ("soft.png", "hard.png", "b.png", "notes.md")
+    ]
+
+
+def test_an_archive_cut_off_anywhere_comes_to_an_end_and_says_so(tmp_path):
+    write_tar(tmp_path / "whole.tar", [(f"{i}.png", png(i)) for i in range(4)])
+    whole = (tmp_path / "whole.tar").read_bytes()
+    used = 4 * (512 + -(-len(png()) // 512) * 512)
+    for length in [0, 1, 511, 512, 600, *range(used - 700, used + 1, 50), used]:
+        found = list(members(io.BytesIO(whole[:length]), "x.tar"))
+        assert any(isinstance(each, Problem) for each in found), length
+        assert len([each for each in found if isinstance(each, Member)]) <= 4
+    assert [each.name for each in members(io.BytesIO(whole), "x.tar")] == [f"{i}.png" for i in range(4)]
+
+
+@pytest.mark.parametrize("division", [NOTHING, Division(0.5, 0)], ids=["whole", "divided"])
+def test_the_images_before_a_damage_are_kept(tmp_path, division):
+    good, cut, damaged, empty = ("n01443537", "n02056570", "n02099601", "n09332890")
+    for name in (good, cut, damaged):
+        write_tar(tmp_path / f"{name}.tar", [(f"{i}.png", png(i)) for i in range(6)])
+    write_tar(tmp_path / f"{empty}.tar", [])
+    member = 512 + -(-len(png()) // 512) * 512
+    content = (tmp_path / f"{cut}.tar").read_bytes()
+    (tmp_path / f"{cut}.tar").write_bytes(content[: 3 * member + 600])
+    (tmp_path / f"{damaged}.tar").write_bytes(content[: 2 * member] + b"\x55" * 512 + content[2 * member + 512 :])
+    (tmp_path / "n10000000.tar").write_bytes(b"this is no archive" * 100)
+    _, rows, problems = read_all(tmp_path, division)
+    kept = sorted(key for of in rows.values() for key in of)
+    assert kept == [f"{good}.tar/{i}.png" for i in range(6)] + [f"{cut}.tar/{i}.png" for i in range(3)] + [
+        f"{damaged}.tar/{i}.png" for i in range(2)
+    ]
+    told = {problem.item: problem.reason for problem in problems}
+    assert told[f"{cut}.tar/3.png"] == "the archive is cut off within it"
+    assert "cut off" in told[f"{cut}.tar"]
+    assert f"damaged at byte {2 * member}" in told[f"{damaged}.tar"]
+    assert told[f"{empty}.tar"] == "it holds no images"
+    assert "n10000000.tar" in told
+
+
+def test_unlabelled_images_are_taken_to_predict_and_only_then(tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number in range(3):
+        (flat / f"{number}.png").write_bytes(png(number))
+    write_tar(tmp_path / "photos.tar", [(f"{i}.png", png(i)) for i in range(3)])
+    (tmp_path / "listed").mkdir()
+    write_tar(tmp_path / "listed" / "test.tar", [(f"{i}.png", png(i)) for i in range(3)])
+    (tmp_path / "listed" / "test.txt").write_text("0.png\n1.png\n2.png\n")
+    for source in (flat, tmp_path / "photos.tar", tmp_path / "listed"):
+        found, rows, problems = read_all(source, Division(1, 0), CLASSES)
+        assert found.classes == CLASSES
+        assert not problems
+        assert sorted(rows["test"].values()) == sorted((-1, image.tobytes()) for image in TRAIN[0][:3])
+    with pytest.raises(DataError, match="no images were recognised"):
+        read_all(flat)
+    with pytest.raises(DataError, match="it has no label"):
+        read_all(tmp_path / "listed")
+
+
+def test_archives_are_read_from_an_object_store(s3, imagenet):
+    from echelon.data.storage import open_storage
+
+    storage = open_storage(f"{s3}/archives")
+    for path in sorted(imagenet.rglob("*")):
+        if path.is_file():
+            storage.write(str(path.relative_to(imagenet)), path.read_bytes())
+    _, rows, problems = read_all(f"{s3}/archives")
+    assert not problems
+    assert sorted(rows["train"].values()) == expected(TRAIN)
+    assert sorted(rows["val"].values()) == expected(VAL)
+    assert sorted(read_all(f"{s3}/archives/val.tar")[1]["val"].values()) == expected(VAL)
+
+
+def test_labels_by_class_list_agree_with_those_by_archive_on_real_images(shared_data):
+    """On ImageNet itself: the classes of val.txt and those of the archives must mean the same."""
+    folder = shared_data / "imagenet"
+    if not folder.is_dir():
+        pytest.skip(f"there is no {folder}")
+    source, rows, problems = read_all(folder)
+    assert len(source.classes) == 10
+    assert source.classes[0].startswith("n01443537 goldfish")
+    assert np.bincount([label for label, _ in rows["train"].values()]).tolist() == [300] * 10
+    assert len(rows["val"]) == 250
+    assert [problem.item for problem in problems] == ["fullsize_sample.tar"]
