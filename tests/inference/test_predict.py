@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pyspark.sql import SparkSession
-from scores import ReadsAll, Scores, points_of, write_points
+from scores import Noted, ReadsAll, Scores, points_of, write_points
 
 from echelon.api import Run, fit
 from echelon.data.adopt import adopt
@@ -113,6 +113,21 @@ def test_tensors_of_any_length_are_predicted_one_a_row(run: Run, points: Dataset
     assert out.schema.column("long") == Column("long", "float32", (None,))
     (batch,) = span_batches(out, "train", ("id", "long"), 0, 60, 60)
     assert batch.lengths["long"].tolist() == (batch["id"] % 5).tolist()
+
+
+@pytest.mark.parametrize(("workers", "again"), [(1, 1), (2, 3)])
+def test_a_model_is_loaded_once_by_each_task_for_all_splits(
+    run: Run, points: Dataset, tmp_path: Path, workers: int, again: int, spark: SparkSession
+) -> None:
+    """Once more only on Spark, where a dataset is to be replaced: it must outlive a model that cannot predict."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    noted = Run(run.url, Noted(notes=str(notes)))
+    out = noted.predict(points, tmp_path / "out", workers=workers)
+    assert (out.rows("train"), out.rows("test")) == (60, 17)
+    assert len(os.listdir(notes)) == workers
+    noted.predict(points, tmp_path / "out", workers=workers, overwrite=True)
+    assert len(os.listdir(notes)) == workers + again
 
 
 # What is refused before anything is deleted
