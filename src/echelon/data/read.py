@@ -60,6 +60,12 @@ class RowReader:
         self._buffers = {column.name: Buffers(column) for column in groups.fixed}
         self._readers = readers
 
+    def reserve(self, slots: int) -> None:
+        """Makes room for so many row groups, should there be less; what is decoded is decoded again then."""
+        if self._arena.slots < min(slots, len(self._groups)):
+            del self._arena  # never both at once: the budget is that of one
+            self._arena = Arena(self._groups, slots)
+
     def take(self, rows: Rows, soon: Iterable[int] = (), later: Iterable[int] = ()) -> Taken:
         """The cells of some rows, in the order of their numbers as given (int64, [n]).
 
