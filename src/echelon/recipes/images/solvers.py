@@ -45,30 +45,39 @@ class Solver:
     eval_batch_size: int = 500
 
 
-_MODERN = Solver(
-    model="",
-    about="one-cycle SGD with crops and mirrors, for less data than ImageNet",
-    pad=0,
-    eval_batch_size=50,
-)
-_ILSVRC = Solver(
-    model="",
-    about="",
-    lr=0.01,
-    bias_lr=2.0,
-    bias_decay=0.0,
-    schedule="step",
-    step_every=100_000,
-    warmup=0.0,
-    scale=1.0,
-    init="caffe",
-    pad=0,
-    epochs=90,
-    batch_size=None,
-    batch_size_per_worker=256,
-    sync_every=50,
-    eval_batch_size=50,
-)
+def _for_fewer_images(model: str) -> Solver:
+    return Solver(
+        model=model,
+        about="one-cycle AdamW with random crops and mirrors, for less data than ImageNet",
+        optimizer="adamw",
+        lr=3e-4,
+        weight_decay=0.05,
+        pad=0,
+        eval_batch_size=50,
+    )
+
+
+def _for_imagenet(model: str, about: str) -> Solver:
+    """What Caffe's ImageNet networks have in common; the batch and the rounds are SparkNet's."""
+    return Solver(
+        model=model,
+        about=about,
+        lr=0.01,
+        bias_lr=2.0,
+        bias_decay=0.0,
+        schedule="step",
+        step_every=100_000,
+        warmup=0.0,
+        scale=1.0,
+        init="caffe",
+        pad=0,
+        epochs=90,
+        batch_size=None,
+        batch_size_per_worker=256,
+        sync_every=50,
+        eval_batch_size=50,
+    )
+
 
 SOLVERS: Mapping[str, Solver] = {
     "quick": Solver(
@@ -96,17 +105,13 @@ SOLVERS: Mapping[str, Solver] = {
         about="one-cycle SGD with crops and mirrors",
         lr=0.1,
     ),
-    "caffenet": replace(_MODERN, model="caffenet"),
-    "caffenet-caffe": replace(
-        _ILSVRC, model="caffenet", about="the original of Caffe and SparkNet (models/bvlc_reference_caffenet)"
-    ),
-    "alexnet": replace(_MODERN, model="alexnet"),
-    "alexnet-caffe": replace(_ILSVRC, model="alexnet", about="the original of Caffe (models/bvlc_alexnet)"),
-    "googlenet": replace(_MODERN, model="googlenet"),
+    "caffenet": _for_fewer_images("caffenet"),
+    "caffenet-caffe": _for_imagenet("caffenet", "the original of Caffe and SparkNet (models/bvlc_reference_caffenet)"),
+    "alexnet": _for_fewer_images("alexnet"),
+    "alexnet-caffe": _for_imagenet("alexnet", "the original of Caffe (models/bvlc_alexnet)"),
+    "googlenet": _for_fewer_images("googlenet"),
     "googlenet-caffe": replace(
-        _ILSVRC,
-        model="googlenet",
-        about="the original of Caffe (quick_solver of models/bvlc_googlenet), with SparkNet's batch",
+        _for_imagenet("googlenet", "the original of Caffe (quick_solver of models/bvlc_googlenet)"),
         weight_decay=2e-4,
         schedule="poly",
         step_every=0,
@@ -115,7 +120,11 @@ SOLVERS: Mapping[str, Solver] = {
         sync_every=40,
     ),
 }
-"""By name. The first of a model is its default."""
+"""By name. The first of a model is its default.
+
+The originals are models/*/solver.prototxt of Caffe, of bvlc_googlenet quick_solver.prototxt. One thing is another: all
+models subtract the mean image, that one Caffe's mean colour.
+"""
 
 
 def solver_of(model: str | None, name: str | None) -> Solver:
