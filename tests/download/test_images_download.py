@@ -82,7 +82,7 @@ def test_imagenet_is_explained_without_a_network_spark_or_anything_written(tmp_p
         "build(['images'])(['images', 'download', 'imagenet', 'data'], standalone_mode=False)\n"
         "print(sorted(name for name in sys.modules if name.partition('.')[0] in ('pyspark', 'py4j')))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     for told in ("image-net.org", "terms of access", "data/ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar",
                  "val.txt", "synsets.txt", "echelon images prepare data DATASET"):  # fmt: skip

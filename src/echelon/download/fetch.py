@@ -34,9 +34,8 @@ def fetch(
         installed.
     """
     home = Path(folder)
-    home.mkdir(parents=True, exist_ok=True)
     target = home / file.name
-    if target.exists():
+    if target.is_file():
         fault = fault_of(target, file)
         if fault is None:
             return target

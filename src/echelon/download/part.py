@@ -27,10 +27,15 @@ class Part:
     def of(cls, file: File, folder: Path) -> Iterator[Part]:
         """
         Raises:
-            EchelonError: another process downloads the same file to this folder.
+            EchelonError: another process downloads the same file to this folder. StorageError: it cannot be written.
         """
         path = folder / f"{file.name}.part"
-        with path.open("ab", buffering=0) as content:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            opened = path.open("ab", buffering=0)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written ({error.strerror}): choose another folder") from error
+        with opened as content:
             try:
                 fcntl.flock(content, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

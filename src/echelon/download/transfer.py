@@ -241,7 +241,7 @@ def _broken(error: HTTPError, part: Part, limits: Limits) -> Exception:
     if isinstance(reason, ReadTimeoutError):
         return _Broken(f"nothing came from {host} for {limits.stall_seconds:g} s, after {part.size:,} bytes")
     # The last part says what happened, where it is not only that less came than was announced.
-    detail = str(reason.args[-1]).rsplit(">: ", 1)[-1] if reason.args else str(reason)
+    detail = re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", str(reason.args[-1] if reason.args else reason))
     if isinstance(reason, NewConnectionError | TimeoutError):
         return _Broken(f"{host} cannot be reached: {detail}")
     closed = "IncompleteRead" in detail

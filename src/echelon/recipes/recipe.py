@@ -45,7 +45,7 @@ class Recipe(ABC):
     """A ready application; `echelon package.module:NAME` runs an instance of a subclass.
 
     The docstring of the subclass is its help. Options are dataclasses, whose fields become flags of the command line;
-    each field has a help text (see `echelon.train.config.option`).
+    each field has a default and a help text (see `echelon.train.config.option`).
     """
 
     sources: ClassVar[str] = "raw files (path or URL)"
