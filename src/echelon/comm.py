@@ -9,8 +9,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import _abort_process_group, _set_pg_timeout
 
 from echelon.backend import GLOO, Backend, agree, prepare_nccl
+from echelon.buckets import buckets, scatter
 from echelon.errors import CommunicationError
 from echelon.world import World
 
-BUCKET_BYTES = 32 << 20
 _SIGNS = (
     "gloo/transport", "connectFullMesh failed", "Connection closed by peer", "Connection reset by peer",
     "Wait timeout", "NCCL",
@@ -29,11 +29,25 @@ _SIGNS = (
 """What torch's messages say when peers or the network fail, where the type of the error does not."""
 
 
+@dataclass
+class GradientWay:
+    """How gradients travel during a backward pass.
+
+    dtype: what they are sent and added up as, times `scale`; None for as they are. ready: when the last bucket was
+    there; from then on backward only waits.
+    """
+
+    dtype: torch.dtype | None = None
+    scale: float = 1.0
+    ready: float = 0.0
+
+
 class Comm:
     """The collectives of one process, and what they cost.
 
-    backend: what carries them. bytes_sent: what this process sends in a ring all-reduce, 2(n-1)/n of the payload; for
-    the others the payload. seconds: time in which this process waited for a collective.
+    backend: what carries them. bytes_sent: what this process sends in a ring all-reduce, 2(n-1)/n of the payload; in an
+    exchange or a gathering of parts those for the n-1 others; else the payload. seconds: time in which this process
+    waited for a collective.
     """
 
     def __init__(self, world: World, backend: Backend = GLOO) -> None:
@@ -57,33 +71,33 @@ class Comm:
         if self.world.size == 1:
             return
         with self._waiting("sum"):
-            for bucket in _buckets(tensors):
+            for bucket in buckets(tensors):
                 flat = torch.cat([t.detach().reshape(-1) for t in bucket])
                 self._finish(dist.all_reduce(flat, async_op=True), flat)
                 self._count_ring(flat)
-                _scatter(flat, bucket)
+                scatter(flat, bucket)
 
     def maximum(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor by its maximum over the ranks."""
         if self.world.size == 1:
             return
         with self._waiting("maximum"):
-            for bucket in _buckets(tensors):
+            for bucket in buckets(tensors):
                 flat = torch.cat([t.detach().reshape(-1) for t in bucket])
                 self._finish(dist.all_reduce(flat, op=dist.ReduceOp.MAX, async_op=True), flat)
                 self._count_ring(flat)
-                _scatter(flat, bucket)
+                scatter(flat, bucket)
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor by rank 0's."""
         if self.world.size == 1:
             return
         with self._waiting("broadcast"):
-            for bucket in _buckets(tensors):
+            for bucket in buckets(tensors):
                 flat = torch.cat([t.detach().reshape(-1) for t in bucket])
                 self._finish(dist.broadcast(flat, src=0, async_op=True), flat)
                 self.bytes_sent += flat.numel() * flat.element_size() if self.world.is_first else 0
-                _scatter(flat, bucket)
+                scatter(flat, bucket)
 
     def meet(self) -> None:
         """Returns when all ranks came here."""
@@ -106,24 +120,52 @@ class Comm:
             self.bytes_sent += longest
         return [part[: int(size)].numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
 
-    def sum_gradients(self, state: dict[str, Any], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    def begin_sum(self, tensor: Tensor) -> "Pending":
+        """Begins to replace a tensor by its sum over the ranks, with the same bits on every rank.
+
+        Of what is begun here the deadline is that of now. All ranks begin the same in the same order.
+        """
+        with self.naming("a sum"):
+            work = dist.all_reduce(tensor, async_op=True)
+        self._count_ring(tensor)
+        return Pending(self, "a sum", work, tensor, tensor.device)
+
+    def begin_exchange(self, parts: Tensor) -> "Pending":
+        """Begins to give each rank one row of [ranks, numbers]; the result's rows are what each rank gave this one."""
+        device, parts = parts.device, self._carried(parts)
+        received = torch.empty_like(parts)
+        with self.naming("an exchange of parts"):
+            work = dist.all_to_all_single(received, parts, async_op=True)
+        self.bytes_sent += parts[1:].numel() * parts.element_size()
+        return Pending(self, "an exchange of parts", work, received, device, parts)
+
+    def begin_gather(self, part: Tensor) -> "Pending":
+        """Begins to gather [numbers] of each rank; the result is [ranks, numbers] on every rank."""
+        device, part = part.device, self._carried(part)
+        gathered = torch.empty((self.world.size, *part.shape), dtype=part.dtype, device=part.device)
+        with self.naming("a gathering of parts"):
+            work = dist.all_gather(list(gathered), part, async_op=True)
+        self.bytes_sent += (self.world.size - 1) * part.numel() * part.element_size()
+        return Pending(self, "a gathering of parts", work, gathered, device, part)
+
+    def sum_gradients(self, way: GradientWay, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
         """A DDP communication hook: the plain sum of a bucket of gradients, overlapped with the backward pass.
 
-        `state["ready"]` is left at the moment the bucket was ready; after the last one, backward only waits. Call
-        `settle` after backward.
+        Call `settle` after backward.
         """
         buffer = bucket.buffer()
-        self._count_ring(buffer)
-        state["ready"] = time.perf_counter()
+        sent = buffer if way.dtype is None else (buffer * way.scale).to(way.dtype)
+        self._count_ring(sent)
+        way.ready = time.perf_counter()
         if self.backend.has_nccl:
             computed = torch.cuda.Event()
             computed.record()
-        work = dist.all_reduce(buffer, async_op=True)
+        work = dist.all_reduce(sent, async_op=True)
         if self.backend.has_nccl:
             self._pending.append((computed, work))
-        return work.get_future().then(lambda future: future.value()[0])
+        return work.get_future().then(lambda future: buffer.copy_(future.value()[0]))
 
-    def settle(self, state: dict[str, Any]) -> None:
+    def settle(self, way: GradientWay) -> None:
         """Returns when all buckets of gradients are summed, which at the end of backward NCCL has only queued.
 
         Whatever reads the GPU after that would otherwise wait for a lost peer for ever.
@@ -133,7 +175,7 @@ class Comm:
             return
         # What the GPU computes itself comes to its end without any peer.
         pending[-1][0].synchronize()
-        state["ready"] = time.perf_counter()
+        way.ready = time.perf_counter()
         with self.naming("the sum of gradients"):
             for _, work in pending:
                 work.wait(self._timeout)
@@ -168,9 +210,40 @@ class Comm:
         else:
             work.wait()
 
+    def _carried(self, tensor: Tensor) -> Tensor:
+        """The tensor where the backend takes it: gloo exchanges no parts of a GPU's memory."""
+        return tensor.contiguous() if self.backend.has_nccl else tensor.cpu().contiguous()
+
     def _count_ring(self, payload: Tensor) -> None:
         size = self.world.size
         self.bytes_sent += payload.numel() * payload.element_size() * 2 * (size - 1) / size
+
+
+class Pending:
+    """A collective that runs while this process does something else."""
+
+    def __init__(
+        self, comm: Comm, what: str, work: dist.Work, received: Tensor, device: torch.device, sent: Tensor | None = None
+    ) -> None:
+        self._comm, self._what, self._received, self._device = comm, what, received, device
+        self._work: dist.Work | None = work
+        self._sent = sent  # must live as long as it is being sent
+
+    def done(self) -> bool:
+        """Whether the result is there, or an error instead."""
+        return self._work is None or self._work.is_completed()
+
+    def result(self) -> Tensor:
+        """What the ranks exchanged, on the device that it came from; waits for it.
+
+        Raises:
+            CommunicationError: a peer is gone, or the deadline passed.
+        """
+        if self._work is not None:
+            with self._comm._waiting(self._what):
+                self._comm._finish(self._work, self._received)
+            self._work = self._sent = None
+        return self._received.to(self._device)
 
 
 def is_communication_failure(error: BaseException) -> bool:
@@ -218,25 +291,3 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors of one dtype and device together, each group of a bounded size."""
-    groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-    sizes: dict[tuple[torch.dtype, torch.device], int] = {}
-    for tensor in tensors:
-        key = (tensor.dtype, tensor.device)
-        size = tensor.numel() * tensor.element_size()
-        if key in groups and sizes[key] + size > BUCKET_BYTES:
-            yield groups.pop(key)
-            sizes.pop(key)
-        groups.setdefault(key, []).append(tensor)
-        sizes[key] = sizes.get(key, 0) + size
-    yield from groups.values()
-
-
-def _scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    start = 0
-    for tensor in tensors:
-        tensor.detach().copy_(flat[start : start + tensor.numel()].view_as(tensor))
-        start += tensor.numel()

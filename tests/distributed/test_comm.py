@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 from gang import processes
 
-from echelon.comm import BUCKET_BYTES, Comm, connect
+from echelon.buckets import BUCKET_BYTES
+from echelon.comm import Comm, connect
 from echelon.errors import CommunicationError
 from echelon.sync.buffers import exchange
 from echelon.sync.protocol import Tally

@@ -2,6 +2,7 @@
 
 from echelon.sync.allreduce import AllReduce
 from echelon.sync.averaging import Averaging
-from echelon.sync.protocol import Replica, Strategy, Tally
+from echelon.sync.diloco import DiLoCo
+from echelon.sync.protocol import Replica, ReplicaState, Strategy, Tally
 
-__all__ = ["AllReduce", "Averaging", "Replica", "Strategy", "Tally"]
+__all__ = ["AllReduce", "Averaging", "DiLoCo", "Replica", "ReplicaState", "Strategy", "Tally"]

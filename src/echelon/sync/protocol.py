@@ -5,11 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from echelon.comm import Comm
 
@@ -53,18 +54,35 @@ class Tally:
         return tuple(vars(self).values())
 
 
+@dataclass(frozen=True)
+class ReplicaState:
+    """What a replica keeps from one boundary to the next beside model and optimizer: tensors by name.
+
+    shared: equal on all ranks, and stored once. own: of this replica, and stored for each; all ranks have the same
+    names, and floating-point tensors of which the mean over the ranks means something: on another number of workers
+    each begins with that.
+    """
+
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    own: dict[str, Tensor] = field(default_factory=dict)
+
+
 class Replica(Protocol):
     """One worker's copy of the model under a strategy. The loop calls it in this order:
 
+        replica.restore(state)                      # if training goes on from a checkpoint
         for each global step:
             for each microbatch:  with replica.microbatch(last): replica.module(batch) → (loss sum, weight); backward
             replica.before_step(weight, tally)      # leaves in .grad what the optimizer shall use
             optimizer.step()
             replica.after_step(step, tally, last)
+            with replica.agreed():                  # at a boundary
+                evaluate; store the model and replica.state()
 
     `weight` is what this rank consumed in this step, `tally` all that it counted since the last boundary. At a boundary
-    exactly one of before_step and after_step returns the tally summed over the ranks; otherwise both return None. After
-    a boundary parameters and buffers are equal on all ranks, so that evaluation and checkpoints change nothing.
+    exactly one of before_step and after_step returns the tally summed over the ranks; otherwise both return None.
+    Parameters and buffers are equal on all ranks in the block of agreed(), which neither evaluation nor checkpoints
+    change, and after the last step.
     """
 
     module: nn.Module
@@ -74,6 +92,19 @@ class Replica(Protocol):
     def before_step(self, weight: float, tally: Tally) -> Tally | None: ...
 
     def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None: ...
+
+    def agreed(self) -> AbstractContextManager[Any]:
+        """In the block the module is what all ranks agree on; after it, what training goes on with."""
+
+    def state(self) -> ReplicaState:
+        """What is to be stored, at a boundary, on all ranks. May wait for the others; changes no result."""
+
+    def restore(self, state: ReplicaState) -> None:
+        """Goes on from a state, with the module as it was in the block of agreed().
+
+        Raises:
+            EchelonError: the state is that of another model.
+        """
 
 
 @runtime_checkable
@@ -89,11 +120,12 @@ class Strategy(Protocol):
     @property
     def replicated_optimizer(self) -> bool: ...
 
-    def start(self, objective: nn.Module, comm: Comm) -> Replica:
+    def start(self, objective: nn.Module, comm: Comm, optimizer: Optimizer) -> Replica:
         """The replica of this worker.
 
         objective: module(batch or None) → (sum of losses, weight); None stands for a step without rows and gives a zero
-        that depends on every parameter. Its parameters and buffers are equal on all ranks already.
+        that depends on every parameter. Its parameters and buffers are equal on all ranks already. optimizer: the one
+        that takes the steps; its first group's "lr" is the learning rate of the current one.
         """
 
 

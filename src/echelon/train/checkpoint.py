@@ -4,6 +4,8 @@
         model.safetensors                        written by rank 0
         optimizer.safetensors, optimizer.json    by rank 0 where all ranks have the same,
         replica-<rank>.safetensors, .json        else by each rank
+        strategy.safetensors                     what the strategy keeps, if anything: by rank 0 what all ranks have,
+        strategy-<rank>.safetensors              by each rank what is its own
         state.json                               position and counters, by rank 0
         COMMIT.json                              sizes and SHA-256 of the files above, written last by rank 0
 
@@ -29,7 +31,7 @@ from echelon.train.run import CHECKPOINTS, RunFolder
 from echelon.train.snapshot import OptimizerState
 
 COMMIT, STATE, MODEL = "COMMIT.json", "state.json", "model"
-OPTIMIZER = "optimizer"
+OPTIMIZER, STRATEGY = "optimizer", "strategy"
 PIECE_BYTES = 8 << 20
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 
@@ -37,6 +39,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 def replica(rank: int) -> str:
     """The name of the shard of one rank."""
     return f"replica-{rank:05d}"
+
+
+def strategy_shard(rank: int) -> str:
+    """The name of what the strategy keeps on one rank."""
+    return f"{STRATEGY}-{rank:05d}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ class Checkpoint:
         """The optimizer of all ranks, or of the shard with this name."""
         plain = json.loads(self._read(f"{name}.json"))
         return OptimizerState(load(self._read(f"{name}.safetensors")), plain["values"], plain["groups"])
+
+    def strategy(self, name: str = STRATEGY) -> dict[str, Tensor]:
+        """What the strategy kept of all ranks, or in the shard with this name; empty if it had nothing to keep."""
+        path = f"{name}.safetensors"
+        return load(self._read(path)) if path in self.files else {}
 
     def damage(self) -> str:
         """What is not as it was committed, or "". Reads everything, a piece at a time."""

@@ -20,7 +20,7 @@ from echelon.data.batch import Batch
 from echelon.data.loader import Loader, Position
 from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
-from echelon.sync.protocol import Strategy, Tally
+from echelon.sync.protocol import ReplicaState, Strategy, Tally
 from echelon.train.compiled import uncompiled
 from echelon.train.config import RunConfig
 from echelon.train.evaluate import evaluate, evaluation_split
@@ -31,7 +31,7 @@ from echelon.train.learner import Learner, Objective
 from echelon.train.meter import Meter
 from echelon.train.profiling import Profile
 from echelon.train.progress import Progress
-from echelon.train.restore import part_of
+from echelon.train.restore import part_of, writing_ranks
 from echelon.train.run import RunFolder
 from echelon.train.stopping import last_step
 from echelon.train.writer import COMMIT_SECONDS, CheckpointWriter
@@ -61,12 +61,14 @@ class Parts:
 
 
 class Loop:
-    """One worker's training, from some progress to its end."""
+    """One worker's training, from some progress to its end. kept: by the strategy's replica until then."""
 
-    def __init__(self, parts: Parts, comm: Comm, progress: Progress) -> None:
+    def __init__(self, parts: Parts, comm: Comm, progress: Progress, kept: ReplicaState | None = None) -> None:
         self.parts, self.comm, self.progress = parts, comm, progress
         config = parts.config
-        self._replica = parts.strategy.start(Objective(parts.model, parts.learner.loss), comm)
+        self._replica = parts.strategy.start(Objective(parts.model, parts.learner.loss), comm, parts.optimizer)
+        if kept is not None:
+            self._replica.restore(kept)
         self._split = evaluation_split(parts.dataset, config.eval_split)
         self._last = last_step(config, parts.loader.steps)
         self._begin = time.perf_counter() - progress.seconds
@@ -158,7 +160,7 @@ class Loop:
         if reason:
             self._settle()
         self._report(bool(reason or total.evaluate))
-        with self._meter.paused():
+        with self._meter.paused(), self._replica.agreed():
             if total.evaluate or (reason and self._evaluate_every.count):
                 reason = self._evaluate() or reason
             self._writer.check()
@@ -186,8 +188,9 @@ class Loop:
 
     def _write(self) -> None:
         parts, world = self.parts, self.comm.world
-        part = part_of(world, parts.model, parts.optimizer, parts.strategy, self.progress, parts.facts)
-        self._writer.write(self.progress.step, part, 1 if parts.strategy.replicated_optimizer else world.size)
+        kept = self._replica.state()
+        part = part_of(world, parts.model, parts.optimizer, parts.strategy, kept, self.progress, parts.facts)
+        self._writer.write(self.progress.step, part, writing_ranks(world, parts.strategy, kept))
         self._saved = self.progress
 
     def _committed(self, step: int, path: str, size: int, took: float) -> None:

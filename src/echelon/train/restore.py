@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from echelon.data.manifest import Dataset
 from echelon.data.plan import PLAN_VERSION
 from echelon.errors import EchelonError
-from echelon.sync.protocol import Strategy
-from echelon.train.checkpoint import Checkpoint, Part, replica
+from echelon.sync.protocol import ReplicaState, Strategy
+from echelon.train.checkpoint import STRATEGY, Checkpoint, Part, replica, strategy_shard
 from echelon.train.config import RunConfig
-from echelon.train.learner import describe
+from echelon.train.learner import describe, rebuild
 from echelon.train.progress import Progress
-from echelon.train.snapshot import load_model, load_optimizer, mean_state, model_tensors, optimizer_state
+from echelon.train.snapshot import (
+    copied,
+    load_model,
+    load_optimizer,
+    mean_state,
+    mean_tensors,
+    model_tensors,
+    optimizer_state,
+)
 from echelon.world import World
 
 
@@ -25,19 +33,28 @@ def part_of(
     model: nn.Module,
     optimizer: Optimizer,
     strategy: Strategy,
+    kept: ReplicaState,
     progress: Progress,
     facts: dict[str, Any],
 ) -> Part:
-    """What this rank writes of a checkpoint: copies, so that training can go on."""
+    """What this rank writes of a checkpoint: copies, so that training can go on. kept: by the strategy's replica."""
     part = Part({}, {})
     if world.is_first:
         state = {"progress": progress.to_json(), "facts": facts, "ranks": world.size, "strategy": describe(strategy)}
         part += Part({"model": model_tensors(model)}, {"state.json": state})
+        part += Part({STRATEGY: copied(kept.shared)} if kept.shared else {}, {})
+    if kept.own:
+        part += Part({strategy_shard(world.rank): copied(kept.own)}, {})
     if not strategy.replicated_optimizer:
         return part + Part.of_optimizer(replica(world.rank), optimizer_state(model, optimizer))
     if world.is_first:
         part += Part.of_optimizer("optimizer", optimizer_state(model, optimizer))
     return part
+
+
+def writing_ranks(world: World, strategy: Strategy, kept: ReplicaState) -> int:
+    """How many ranks, from rank 0 on, have a part of a checkpoint to write."""
+    return world.size if kept.own or not strategy.replicated_optimizer else 1
 
 
 def order_facts(dataset: Dataset, config: RunConfig) -> dict[str, Any]:
@@ -58,7 +75,8 @@ def check_resumable(checkpoint: Checkpoint, strategy: Strategy, facts: dict[str,
     """
     state = checkpoint.state
     _refuse_other(state["facts"], facts, checkpoint.storage.url)
-    _refuse_other(state["strategy"], describe(strategy), checkpoint.storage.url)
+    # Rebuilt, so that options that it was made before count as their defaults.
+    _refuse_other(describe(rebuild(state["strategy"])), describe(strategy), checkpoint.storage.url)
 
 
 def restore(
@@ -68,8 +86,8 @@ def restore(
     optimizer: Optimizer,
     strategy: Strategy,
     facts: dict[str, Any],
-) -> tuple[Progress, str]:
-    """Puts a checkpoint into model and optimizer; the progress, and a remark or "".
+) -> tuple[Progress, ReplicaState, str]:
+    """Puts a checkpoint into model and optimizer; the progress, what the strategy's replica kept, and a remark or "".
 
     Args:
         facts: all that fixes which rows each step takes.
@@ -80,20 +98,31 @@ def restore(
     check_resumable(checkpoint, strategy, facts)
     state = checkpoint.state
     load_model(model, checkpoint.model())
-    remark = ""
+    ranks = range(state["ranks"])
+    same, means = len(ranks) == world.size, []
     if strategy.replicated_optimizer:
         stored = checkpoint.optimizer()
-    elif state["ranks"] == world.size:
+    elif same:
         stored = checkpoint.optimizer(replica(world.rank))
     else:
-        shards = [checkpoint.optimizer(replica(rank)) for rank in range(state["ranks"])]
+        shards = [checkpoint.optimizer(replica(rank)) for rank in ranks]
         stored = mean_state(shards, _equal(shards))
-        remark = (
-            f"the checkpoint has {state['ranks']} replicas and there are {world.size} workers now: "
-            "each begins with the mean of their optimizer states"
-        )
+        means.append("optimizer states")
     load_optimizer(model, optimizer, stored)
-    return Progress.from_json(state["progress"]), remark
+    if same:
+        own = checkpoint.strategy(strategy_shard(world.rank))
+    elif own := _mean_of_strategy(checkpoint, ranks):
+        means.append(f"{type(strategy).__name__}'s states")
+    remark = (
+        f"the checkpoint has {len(ranks)} replicas and there are {world.size} workers now: "
+        f"each begins with the mean of their {' and '.join(means)}"
+    )
+    return Progress.from_json(state["progress"]), ReplicaState(checkpoint.strategy(), own), remark if means else ""
+
+
+def _mean_of_strategy(checkpoint: Checkpoint, ranks: Sequence[int]) -> dict[str, Tensor]:
+    shards = [checkpoint.strategy(strategy_shard(rank)) for rank in ranks]
+    return mean_tensors(shards, _equal(shards))
 
 
 def _equal(shards: Sequence[object]) -> list[float]:

@@ -17,7 +17,7 @@ _PLAIN = (int, float, bool, str, type(None))
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Copies of parameters and buffers in the CPU's memory, by state-dict name."""
-    return {name: _copy(tensor) for name, tensor in model.state_dict().items()}
+    return copied(model.state_dict())
 
 
 def load_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -93,12 +93,15 @@ def mean_state(states: Sequence[OptimizerState], weights: Sequence[float]) -> Op
 
     A state that only some replicas have, since others never saw its parameter, is the mean over those.
     """
-    keys = dict.fromkeys(key for state in states for key in state.tensors)
-    held = {
-        key: [(s.tensors[key], w) for s, w in zip(states, weights, strict=True) if key in s.tensors] for key in keys
-    }
     values = {key: value for state in reversed(states) for key, value in state.values.items()}
-    return OptimizerState({key: _mean(pairs) for key, pairs in held.items()}, values, states[0].groups)
+    return OptimizerState(mean_tensors([state.tensors for state in states], weights), values, states[0].groups)
+
+
+def mean_tensors(replicas: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
+    """The weighted mean of replicas' tensors by name; integers, and names that only some have, as `mean_state` says."""
+    keys = dict.fromkeys(key for tensors in replicas for key in tensors)
+    held = {key: [(t[key], w) for t, w in zip(replicas, weights, strict=True) if key in t] for key in keys}
+    return {key: _mean(pairs) for key, pairs in held.items()}
 
 
 def _mean(pairs: Sequence[tuple[Tensor, float]]) -> Tensor:
@@ -124,6 +127,11 @@ def _plain(group: Mapping[str, Any]) -> dict[str, Any]:
         return isinstance(value, _PLAIN) or (isinstance(value, (tuple, list)) and all(map(storable, value)))
 
     return {key: value for key, value in group.items() if key != "params" and storable(value)}
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies in the CPU's memory."""
+    return {name: _copy(tensor) for name, tensor in tensors.items()}
 
 
 def _copy(tensor: Tensor) -> Tensor:

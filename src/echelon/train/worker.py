@@ -115,9 +115,9 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
         facts = _facts(job, dataset, loader)
         comm.deadline("looking for the newest checkpoint", CHECKPOINT_SECONDS)
         checkpoint, damage = _same_for_all(run, comm)
-        progress, remark = Progress(), ""
+        progress, kept, remark = Progress(), None, ""
         if checkpoint is not None:
-            progress, remark = restore(checkpoint, world, model, optimizer, job.strategy, facts)
+            progress, kept, remark = restore(checkpoint, world, model, optimizer, job.strategy, facts)
         if job.config.compile:
             compile_model(model)
         remark = "; ".join(filter(None, [damage, remark, comm.backend.remark, about_precision]))
@@ -127,7 +127,7 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
         parts = Parts(
             run, job.learner, model, optimizer, job.strategy, job.config, dataset, loader, facts, log, profile
         )
-        return Loop(parts, comm, progress).run()
+        return Loop(parts, comm, progress, kept).run()
 
 
 def check_trainable(dataset: Dataset) -> None:
