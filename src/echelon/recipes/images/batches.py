@@ -28,39 +28,47 @@ class Stored:
 
 def decoded(images: Iterable[Stored | Problem], size: tuple[int, int]) -> Iterator[Rows | Problem]:
     """The same images, in their order, as pixels of one height and width; a problem for each that is broken."""
-    most = max(1, BYTES_AT_ONCE // (3 * size[0] * size[1]))
-    held = _Held()
+    held = _Held(size)
     for image in images:
-        found = image if isinstance(image, Problem) else held.add(image, size)
+        found = image if isinstance(image, Problem) else held.add(image)
         if found is not None:
             yield found
-        if len(held.keys) == most:
+        if held.is_full:
             yield held.rows()
-            held = _Held()
+            held = _Held(size)
     if held.keys:
         yield held.rows()
 
 
 class _Held:
-    """Images that were decoded."""
+    """Images that were decoded. They are laid into one array as they come, since copies of them would take longer than
+    all else but the decoding.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, size: tuple[int, int]) -> None:
+        most = max(1, BYTES_AT_ONCE // (3 * size[0] * size[1]))
         self.keys: list[str] = []
-        self._images: list[Pixels] = []
+        self._images = np.empty((most, 3, *size), dtype=np.uint8)
         self._labels: list[int] = []
         self._converted = 0
 
-    def add(self, image: Stored, size: tuple[int, int]) -> Problem | None:
+    @property
+    def is_full(self) -> bool:
+        return len(self.keys) == len(self._images)
+
+    def add(self, image: Stored) -> Problem | None:
+        content = image.content
+        size = self._images.shape[2], self._images.shape[3]
         try:
-            to_pixels = decode if isinstance(image.content, bytes) else stretched
-            pixels, converted = to_pixels(image.content, size)  # type: ignore[arg-type]
+            pixels, converted = decode(content, size) if isinstance(content, bytes) else stretched(content, size)
         except BrokenImage as error:
             return Problem(image.key, str(error))
+        self._images[len(self.keys)] = pixels
         self.keys.append(image.key)
-        self._images.append(pixels)
         self._labels.append(image.label)
         self._converted += converted
         return None
 
     def rows(self) -> Rows:
-        return Rows(np.stack(self._images), np.asarray(self._labels, dtype=np.int64), self.keys, self._converted)
+        images = self._images[: len(self.keys)]
+        return Rows(images, np.asarray(self._labels, dtype=np.int64), self.keys, self._converted)

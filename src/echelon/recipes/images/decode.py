@@ -59,7 +59,7 @@ def stretched(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, bool]:
     if not pixels.size:
         raise BrokenImage("it has no pixels")
     if pixels.shape == (3, *size):
-        return np.ascontiguousarray(pixels), False
+        return pixels, False
     grey = len(pixels) == 1
     if pixels.shape[1:] == size:
         return np.repeat(pixels, 3, axis=0), grey
@@ -70,10 +70,10 @@ def stretched(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, bool]:
 
 
 def _resized(rgb: Image.Image, size: tuple[int, int]) -> Pixels:
-    """An RGB image as uint8 [3, H, W] of this height and width."""
+    """An RGB image as uint8 [3, H, W] of this height and width; a view, channels last in memory."""
     if rgb.size != (size[1], size[0]):
         rgb = rgb.resize((size[1], size[0]), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+    return np.asarray(rgb).transpose(2, 0, 1)
 
 
 def _on_black(image: Image.Image) -> Image.Image:
