@@ -87,7 +87,7 @@ def test_a_killed_download_goes_on(site, content, tmp_path, digest):
 
 
 def test_the_rest_of_another_version_is_never_joined_to_the_beginning_of_this_one(site, content, tmp_path):
-    site.cut_after, site.cuts = 700_000, 99
+    site.cut_after, site.cuts = 200_000, 99
     tired = of(site, content, digest=None)
     with pytest.raises(StorageError):
         fetch(tired, tmp_path, limits=QUICK)
@@ -108,6 +108,21 @@ def test_a_server_that_does_not_know_ranges_sends_all_again(site, content, tmp_p
     site.cut_after, site.cuts = 1_500_000, 1
     assert fetch(of(site, content), tmp_path, limits=QUICK).read_bytes() == content
     assert site.asked == [None, "bytes=1500000-"]
+
+
+def test_a_server_that_answers_another_range_is_asked_for_all(site, content, tmp_path):
+    site.shift = 5
+    site.cut_after, site.cuts = 1_500_000, 1
+    assert fetch(of(site, content), tmp_path, limits=QUICK).read_bytes() == content
+    assert site.asked == [None, "bytes=1500000-", None]
+
+
+def test_beginning_again_and_again_comes_to_an_end(site, content, tmp_path):
+    site.shift = 5
+    site.cut_after, site.cuts = 1_500_000, 999
+    with pytest.raises(StorageError, match="after 4 tries in a row"):
+        fetch(of(site, content), tmp_path, limits=QUICK)
+    assert len(site.asked) < 10
 
 
 def test_what_had_come_whole_before_a_kill_is_only_looked_at(site, content, tmp_path):

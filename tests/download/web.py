@@ -22,7 +22,8 @@ class Site:
 
     statuses: of the next answers, before it serves again. cut_after: bytes of a body after which the connection is
     closed, for the next `cuts` answers. stalls: answers that stop there instead, until the test ends. trickle: seconds
-    between two bytes. ranges: whether it understands Range. tagged: whether it names versions. chunked: whether it says
+    between two bytes. ranges: whether it understands Range. shift: bytes by which it
+    answers another range than was asked for. tagged: whether it names versions. chunked: whether it says
     the length beforehand. asked: the Range of every request.
     """
 
@@ -34,6 +35,7 @@ class Site:
     stalls: int = 0
     trickle: float = 0.0
     ranges: bool = True
+    shift: int = 0
     tagged: bool = True
     chunked: bool = False
     asked: list[str | None] = field(default_factory=list)
@@ -66,6 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif (start := int(asked[1])) >= len(content):
             self._end(416, b"", {"Content-Range": f"bytes */{len(content)}"})
         else:
+            start += site.shift
             place = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self._end(206, content[start:], {**named, "Content-Range": place})
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """
+    """How patient a download is.
+
     connect_seconds: to reach a server. stall_seconds: in which nothing may come, or fewer than `slowest` bytes a
-    second. tries: in a row that bring less than a megabyte. backoff_seconds: before the second repetition; doubled for
-    each further one, up to `longest_backoff`, which is also the longest time that a server can ask for.
+    second. tries: in a row that bring less than a megabyte together. backoff_seconds: before the second repetition;
+    doubled for each further one, up to `longest_backoff`, which is also the longest time that a server can ask for.
     """
 
     connect_seconds: float = 15.0

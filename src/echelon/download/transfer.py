@@ -56,16 +56,17 @@ def transfer(part: Part, limits: Limits, on_progress: OnProgress) -> None:
             stays. DataError: the server has a file of another size. EchelonError: it refuses.
     """
     fresh = _retry(limits)
-    retry = fresh
+    retry, reached = fresh, part.size
     with _pool(part.file.url, limits) as pool:
         while True:
-            before = part.size
             try:
                 _try(pool, part, limits, on_progress)
                 return
             except _Broken as broken:
                 part.flush()
-                retry = fresh if part.size - before >= _WORTH_ANOTHER_TRY else retry
+                # What comes a second time, after a new beginning, is no progress: or this could go on for ever.
+                if part.size - reached >= _WORTH_ANOTHER_TRY:
+                    retry, reached = fresh, part.size
                 retry = _again(part, retry, broken)
                 seconds = _pause(retry, limits, broken.response)
                 _log.warning("%s: %s; trying again in %.0f s", part.file.name, broken, seconds)
