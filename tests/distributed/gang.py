@@ -70,8 +70,10 @@ class Training:
         self.job = Job(str(folder / "run"), dataset.url, learner, strategy, config, weights)
         self.run = RunFolder(self.job.run)
 
-    def start(self, workers: int, kill: Kill | None = None, job: Job | None = None) -> list[Outcome]:
-        """Runs all ranks of one attempt to their end; fails if one hangs."""
+    def start(
+        self, workers: int, kill: Kill | None = None, job: Job | None = None, hanging: int | None = None
+    ) -> list[Outcome]:
+        """Runs all ranks of one attempt to their end; fails if one hangs, but for the one that shall."""
         attempt = self.run.start_attempt()
         folder = self.folder / f"attempt-{attempt}"
         folder.mkdir(parents=True)
@@ -80,17 +82,18 @@ class Training:
         for process in ranks:
             process.start()
         end = time.monotonic() + HANG_SECONDS
-        waited = [process for r, process in enumerate(ranks) if not (kill and kill.stop and kill.rank == r)]
+        hanging = kill.rank if kill and kill.stop else hanging
+        waited = [process for r, process in enumerate(ranks) if r != hanging]
         for process in waited:
             process.join(max(end - time.monotonic(), 0))
         for process in set(ranks) - set(waited):
             process.kill()
             process.join()
-        hanging = [rank for rank, process in enumerate(ranks) if process.is_alive()]
-        for rank in hanging:
+        stuck = [rank for rank, process in enumerate(ranks) if process.is_alive()]
+        for rank in stuck:
             ranks[rank].kill()
             ranks[rank].join()
-        assert not hanging, f"ranks {hanging} hang; they said: {[self.said(attempt, rank) for rank in hanging]}"
+        assert not stuck, f"ranks {stuck} hang; they said: {[self.said(attempt, rank) for rank in stuck]}"
         return [_outcome(folder / f"outcome-{r}.json", process.exitcode) for r, process in enumerate(ranks)]
 
     def device(self, rank: int) -> torch.device:

@@ -43,7 +43,8 @@ def scattered(model: nn.Module) -> nn.Module:
 class Linear(Learner):
     """Least squares; every row weighs the same.
 
-    seconds: that a step takes at least. fail_at: the row number on which the loss raises.
+    seconds: that a step takes at least. row_seconds: the same for each of its rows. fail_at: the row number on which
+    the loss raises.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
@@ -51,13 +52,14 @@ class Linear(Learner):
     momentum: float = 0.0
     decay: float = 0.0
     seconds: float = 0.0
+    row_seconds: float = 0.0
     fail_at: int = -1
 
     def model(self) -> nn.Module:
         return scattered(nn.Linear(FEATURES, 1))
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        note(model, batch, self.seconds)
+        note(model, batch, self.seconds + self.row_seconds * len(batch))
         if self.fail_at in batch.rows.tolist():
             raise ArithmeticError(f"row {self.fail_at} is the one that this learner cannot take")
         error = model(batch["x"]).squeeze(1).float() - batch["y"]

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from echelon.errors import EchelonError
 from echelon.train.cost import Cost, fit, perfect_seconds
+from echelon.train.every import Every
 from echelon.train.pace import Pace
 from echelon.train.split import Bounds, fastest_counts, fewest_moves, slowest, within
 
@@ -30,6 +32,39 @@ WAITING = 0.1
 """From this part of a step's time on, waiting for the slowest worker deserves a word if it stays."""
 COARSE = 8
 """Lanes of a worker below which shares are coarse."""
+ONCE, ONCE_AFTER = "once", Every(20, "steps")
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """When paces are measured and lanes dealt again. once: only the first time."""
+
+    every: Every
+    once: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Cadence:
+        """Reads "off", "once", "50steps" or "1epoch".
+
+        Raises:
+            EchelonError: the text is none of these. All workers count steps alike, but their clocks differ.
+        """
+        if text.strip().lower() == ONCE:
+            return cls(ONCE_AFTER, once=True)
+        try:
+            every = Every.parse(text)
+        except EchelonError:
+            every = None
+        if every is None or every.unit == "seconds":
+            raise EchelonError(f"--balance must be off, once, or so many steps or epochs as 50steps, got {text!r}")
+        return cls(every)
+
+    def due(self, steps: tuple[int, int], steps_per_epoch: int, measured: int) -> bool:
+        """Whether it is time in the half-open span of global steps (before, now], after so many measurements."""
+        return not (self.once and measured) and self.every.due(steps, steps_per_epoch, (0.0, 0.0))
+
+    def __bool__(self) -> bool:
+        return bool(self.every.count)
 
 
 @dataclass(frozen=True)
@@ -61,13 +96,13 @@ class Balance:
     measured: int = 0
 
     @property
-    def workers(self) -> int:
-        """For how many workers it is; 0 for none."""
-        return len(self.deals[-1].counts) if self.deals else 0
-
-    @property
     def newest(self) -> Deal:
         return self.deals[-1]
+
+    def going_on(self, shares: Sequence[Sequence[int]]) -> Balance:
+        """The same if it is for as many workers, else a new one that begins with these shares."""
+        counts = tuple(len(share) for share in shares)
+        return self if self.deals and len(self.newest.counts) == len(counts) else Balance((Deal(0, counts),))
 
     def with_deal(self, deal: Deal, step: int) -> Balance:
         """With a deal that comes into force later, and without those that are over at a step."""

@@ -10,7 +10,9 @@ from typing import Any
 from echelon.data.plan import default_lanes
 from echelon.device import AUTO, WANTED
 from echelon.errors import EchelonError
+from echelon.train.balance import Cadence
 from echelon.train.every import Every
+from echelon.train.faults import parse_faults
 from echelon.train.precision import PRECISIONS
 
 LARGEST_SEED = 2**63 - 1
@@ -53,6 +55,8 @@ class RunConfig:
     prefetch: int = option(8, "batches that are read ahead", least=1)
     readers: int = option(1, "threads of each worker that read; more help where the storage is far away", least=1)
     cpus_per_worker: int = option(1, "threads of each worker", least=1)
+    balance: str = option("off", "deal lanes again by measured speed: off, once, or as often as 1epoch or 50steps")
+    fault: str | None = option(None, "rehearse kill:1@20, fail:1@20, hang:1@20 (rank@step), slow:2x1.8 (rank x factor)")
     log_every: str = option("5s", "report the training loss every so often")
     profile: int = option(0, "trace so many steps of rank 0 with torch's and Python's profilers", least=0)
     first_step_deadline: float = option(600.0, "most seconds of the first step; with --compile of any")
@@ -70,6 +74,8 @@ class RunConfig:
         if self.batch_size and self.batch_size_per_worker:
             raise EchelonError("give --batch-size (global) or --batch-size-per-worker, not both")
         every = {name: Every.parse(getattr(self, name)) for name in ("eval_every", "checkpoint_every", "log_every")}
+        Cadence.parse(self.balance)
+        parse_faults(self.fault)
         if self.target is not None:
             Target.parse(self.target)
         for flag, value in (("--target", self.target), ("--patience", self.patience)):

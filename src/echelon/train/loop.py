@@ -21,11 +21,14 @@ from echelon.data.loader import Loader, Position
 from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
 from echelon.sync.protocol import ReplicaState, Strategy, Tally
+from echelon.train.balance import Cadence
+from echelon.train.balancer import Balancer
 from echelon.train.compiled import uncompiled
 from echelon.train.config import RunConfig
 from echelon.train.evaluate import evaluate, evaluation_split
 from echelon.train.events import EventLog, NoLog
 from echelon.train.every import Every
+from echelon.train.faults import Rehearsal, parse_faults
 from echelon.train.gradient import add_gradients
 from echelon.train.learner import Learner, Objective
 from echelon.train.meter import Meter
@@ -79,6 +82,8 @@ class Loop:
         self._report_every = Every.parse(config.log_every)
         self._writer = CheckpointWriter(parts.run, comm.world, config.keep_checkpoints, self._committed, self._remark)
         self._meter = Meter(parts.loader, comm)
+        self._faults = Rehearsal(parse_faults(config.fault), comm.world)
+        self._balancer = self._new_balancer()
 
     def run(self) -> Progress:
         """Trains until there is a reason to stop; all ranks return the same progress."""
@@ -104,12 +109,19 @@ class Loop:
     def _step(self, step: int, epoch: int, batch: Batch | None, tally: Tally) -> tuple[Tally | None, Tally]:
         """One update of this replica: the summed tally at a boundary, and this rank's own since the last one."""
         parts, config = self.parts, self.parts.config
+        if self._faults:
+            self._faults.before(step)
         for group in parts.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * parts.learner.rate(step - 1)
         parts.optimizer.zero_grad()
         key = (config.seed, step, self.comm.world.rank)
         loss, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, self.comm.world.device)
-        tally += Tally(weight=weight, loss=loss, rows=len(batch) if batch else 0) + self._meter.take()
+        rows, spent = len(batch) if batch else 0, self._meter.take()
+        if self._faults:
+            self._faults.after(spent.computing)
+        if self._balancer:
+            self._balancer.note(step, rows, spent.reading + spent.computing)
+        tally += Tally(weight=weight, loss=loss, rows=rows) + spent
         tally = self._decided(step, tally)
         self._allow_for_round(step)
         total = self._replica.before_step(weight, tally)
@@ -163,6 +175,8 @@ class Loop:
         with self._meter.paused(), self._replica.agreed():
             if total.evaluate or (reason and self._evaluate_every.count):
                 reason = self._evaluate() or reason
+            if self._balancer and not reason:
+                self._rebalance(self._balancer)
             self._writer.check()
             if total.checkpoint or reason:
                 self._write()
@@ -185,6 +199,20 @@ class Loop:
         self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)
         self._add("evaluate", split=split, metrics=metrics, baseline=baseline)
         return stopping.reason(parts.config, metrics)
+
+    def _new_balancer(self) -> Balancer | None:
+        parts, progress = self.parts, self.progress
+        if not progress.balance.deals:
+            return None
+        cadence = Cadence.parse(parts.config.balance)
+        return Balancer(cadence, parts.loader, self.comm, parts.strategy.sync_every, progress.balance, progress.step)
+
+    def _rebalance(self, balancer: Balancer) -> None:
+        """Deals lanes again if it is time."""
+        found = balancer.boundary(self.progress.step)
+        if found is not None:
+            self.progress = replace(self.progress, balance=balancer.balance)
+            self._add("balance", **found.event())
 
     def _write(self) -> None:
         parts, world = self.parts, self.comm.world

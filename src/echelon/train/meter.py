@@ -6,13 +6,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from echelon.comm import Comm
 from echelon.data.loader import Loader
 from echelon.sync.protocol import Tally
 
 
 class Meter:
-    """Reads the clocks of loader and collectives; what is neither reading nor synchronising is computing."""
+    """Reads the clocks of loader and collectives; what is neither reading nor synchronising is computing.
+
+    A GPU first ends what it was given: else that would count where it is waited for.
+    """
 
     def __init__(self, loader: Loader, comm: Comm) -> None:
         self._loader, self._comm = loader, comm
@@ -36,4 +41,7 @@ class Meter:
         self._marks = (marks[0] + reading, marks[1] + synchronising, marks[2], marks[3] + clock)
 
     def _now(self) -> tuple[float, float, float, float]:
+        device = self._comm.world.device
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()
         return self._loader.seconds_waiting, self._comm.seconds, self._comm.bytes_sent, time.perf_counter()

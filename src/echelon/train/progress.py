@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from echelon.sync.protocol import Tally
+from echelon.train.balance import Balance
 from echelon.train.stopping import Stopping
 
 
@@ -14,8 +15,9 @@ class Progress:
     """Counted over all ranks and all attempts that led here.
 
     step: global steps done. seconds: of training. rows: consumed. bytes_sent: over all ranks. reading, computing,
-    synchronising: seconds, mean over the ranks. metrics: of the newest evaluation. stopped_by: why training ended, or
-    ""; never stored with a checkpoint, since a run may go on after its end.
+    synchronising: seconds, mean over the ranks. metrics: of the newest evaluation. balance: of the workers' lanes;
+    empty where they stay as they are. stopped_by: why training ended, or ""; never stored with a checkpoint, since a
+    run may go on after its end.
     """
 
     step: int = 0
@@ -28,6 +30,7 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, float] = field(default_factory=dict)
     stopping: Stopping = field(default_factory=Stopping)
+    balance: Balance = field(default_factory=Balance)
     stopped_by: str = ""
 
     def after(self, step: int, total: Tally, ranks: int) -> Progress:
@@ -48,4 +51,5 @@ class Progress:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Progress:
-        return cls(**{**values, "stopping": Stopping.from_json(values["stopping"])})
+        stopping, balance = Stopping.from_json(values["stopping"]), values.get("balance")
+        return cls(**{**values, "stopping": stopping, "balance": Balance.from_json(balance) if balance else Balance()})

@@ -20,11 +20,13 @@ from echelon.data.plan import deal
 from echelon.device import chosen_device, computing_on
 from echelon.errors import DataError
 from echelon.sync.protocol import Strategy
+from echelon.train.balance import Balance, Cadence, too_coarse
 from echelon.train.checkpoint import Checkpoint, folder_of, newest_whole
 from echelon.train.compiled import compile_model, require_compiler
 from echelon.train.config import RunConfig
 from echelon.train.evaluate import evaluation_split, metrics_of
 from echelon.train.events import EventLog, NoLog, Tell
+from echelon.train.faults import parse_faults, remark_on
 from echelon.train.learner import Learner
 from echelon.train.loop import Loop, Parts
 from echelon.train.precision import check_precision
@@ -120,7 +122,10 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
             progress, kept, remark = restore(checkpoint, world, model, optimizer, job.strategy, facts)
         if job.config.compile:
             compile_model(model)
-        remark = "; ".join(filter(None, [damage, remark, comm.backend.remark, about_precision]))
+        progress, about_balance = _with_balance(job, progress, world)
+        about_faults = remark_on(parse_faults(job.config.fault), world)
+        told = [damage, remark, comm.backend.remark, about_precision, about_balance, about_faults]
+        remark = "; ".join(filter(None, told))
         epoch, device = progress.step / loader.steps, str(world.device)
         log.add("start", step=progress.step, epoch=epoch, seconds=progress.seconds, workers=world.size, device=device,
                 remark=remark)  # fmt: skip
@@ -128,6 +133,14 @@ def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog
             run, job.learner, model, optimizer, job.strategy, job.config, dataset, loader, facts, log, profile
         )
         return Loop(parts, comm, progress, kept).run()
+
+
+def _with_balance(job: Job, progress: Progress, world: World) -> tuple[Progress, str]:
+    """The progress with the lanes that the workers begin with, should they be dealt again; and a remark or ""."""
+    if world.size == 1 or not Cadence.parse(job.config.balance):
+        return replace(progress, balance=Balance()), ""
+    balance = progress.balance.going_on(job.shares(world.size))
+    return replace(progress, balance=balance), too_coarse(job.config.resolved_lanes, world.size)
 
 
 def check_trainable(dataset: Dataset) -> None:
