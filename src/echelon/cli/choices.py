@@ -7,8 +7,9 @@ from typing import Literal
 
 from echelon.driver import Place
 from echelon.errors import EchelonError
-from echelon.sync.allreduce import AllReduce
+from echelon.sync.allreduce import POWERSGD_RANK, AllReduce
 from echelon.sync.averaging import Averaging
+from echelon.sync.diloco import DiLoCo
 from echelon.sync.protocol import Strategy
 from echelon.train.config import option
 
@@ -43,22 +44,63 @@ class PlaceOptions:
 class StrategyOptions:
     """How the workers agree."""
 
-    strategy: Literal["allreduce", "averaging"] = option(
-        "allreduce", "allreduce: gradients in every step; averaging: parameters every --sync-every steps (SparkNet)"
+    strategy: Literal["allreduce", "averaging", "diloco"] = option(
+        "allreduce",
+        "allreduce: gradients in every step; averaging: parameters every --sync-every steps (SparkNet); "
+        "diloco: the same, through an outer optimizer",
     )
-    sync_every: int | None = option(None, "averaging: local steps between two averages (default: the recipe's)")
+    sync_every: int | None = option(
+        None, "averaging, diloco: local steps of a round (default: the recipe's; 100 for diloco)"
+    )
     find_unused_parameters: bool = option(False, "allreduce: for models that leave parameters out in some steps")
+    compression: Literal["bf16", "fp16", "powersgd"] | None = option(
+        None, "allreduce: send gradients as bf16, fp16, or low-rank products"
+    )
+    powersgd_rank: int | None = option(None, f"allreduce: rank of the products (default {POWERSGD_RANK})")
+    slow_momentum: float | None = option(None, "averaging: momentum from round to round (SlowMo), for example 0.7")
+    slow_lr: float | None = option(None, "averaging: learning rate of the slow momentum (default 1)")
+    outer_lr: float | None = option(None, f"diloco: learning rate of the outer optimizer (default {DiLoCo.outer_lr})")
+    outer_momentum: float | None = option(None, f"diloco: its Nesterov momentum (default {DiLoCo.outer_momentum})")
+    exchange: Literal["fp32", "bf16", "int8"] | None = option(
+        None, "diloco: send displacements as fp32 (the default), bf16 or int8"
+    )
+    overlap: bool = option(False, "diloco: send those of a round while the next one computes")
 
     def chosen(self, default_sync_every: int) -> Strategy:
         """The strategy.
 
+        Args:
+            default_sync_every: the recipe's, of averaging.
+
         Raises:
-            EchelonError: --sync-every was given for a strategy that synchronises in every step.
+            EchelonError: a flag was given that is another strategy's, or a value makes no sense.
         """
+        self._refuse_strangers()
         if self.strategy == "averaging":
-            if self.find_unused_parameters:
-                raise EchelonError("--find-unused-parameters is for --strategy allreduce")
-            return Averaging(default_sync_every if self.sync_every is None else self.sync_every)
-        if self.sync_every not in (None, 1):
-            raise EchelonError(f"--sync-every {self.sync_every} needs --strategy averaging")
-        return AllReduce(self.find_unused_parameters)
+            every = default_sync_every if self.sync_every is None else self.sync_every
+            return Averaging(every, self.slow_momentum, self.slow_lr)
+        if self.strategy == "diloco":
+            names = ("sync_every", "outer_lr", "outer_momentum", "exchange")
+            given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+            return DiLoCo(**given, overlap=self.overlap)
+        return AllReduce(self.find_unused_parameters, self.compression, self.powersgd_rank)
+
+    def _refuse_strangers(self) -> None:
+        for name, strategies in _STRATEGIES_OF.items():
+            value = getattr(self, name)
+            if value is None or value is False or self.strategy in strategies:
+                continue
+            if (name, value) == ("sync_every", 1):
+                continue  # which is what every step means
+            said = "" if value is True else f" {value}"
+            wanted = " or ".join(f"--strategy {strategy}" for strategy in strategies)
+            raise EchelonError(f"--{name.replace('_', '-')}{said} is for {wanted}, not for {self.strategy}")
+
+
+_STRATEGIES_OF = {
+    "sync_every": ("averaging", "diloco"),
+    "find_unused_parameters": ("allreduce",), "compression": ("allreduce",), "powersgd_rank": ("allreduce",),
+    "slow_momentum": ("averaging",), "slow_lr": ("averaging",),
+    "outer_lr": ("diloco",), "outer_momentum": ("diloco",), "exchange": ("diloco",), "overlap": ("diloco",),
+}  # fmt: skip
+"""Which strategies an option is for."""
