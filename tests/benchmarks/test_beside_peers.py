@@ -113,6 +113,18 @@ def test_our_side_trains_what_was_asked(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("peers")
+def test_a_peer_that_cannot_be_installed_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import environment
+
+    monkeypatch.setattr(environment, "HOME", tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(environment.CannotMeasure, match="elephas cannot be installed"):
+        environment.interpreter("elephas")
+    assert not (tmp_path / "elephas" / "installed").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("peers")
 def test_unknown_benchmark_is_named() -> None:
     done = subprocess.run([sys.executable, HERE, "nothing"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
