@@ -87,6 +87,8 @@ class History:
     metrics, baselines: by split, then by name. split: that of the newest evaluation, or "". steps, seconds, epochs,
     rows: at the newest event. last_step: where training is to end; 0 before that is known. device: of rank 0.
     attempts: those that told anything. checkpoints: how many were written, those of superseded steps too.
+    lanes, step_seconds: of each worker, as they were measured to balance the load; empty where they were not.
+    balance_remark: why workers still wait for one another, by the newest measurement, or "".
     """
 
     loss: Curve = Curve()
@@ -107,6 +109,9 @@ class History:
     bytes_sent: float = 0.0
     attempts: int = 0
     checkpoints: int = 0
+    lanes: tuple[Curve, ...] = ()
+    step_seconds: tuple[Curve, ...] = ()
+    balance_remark: str = ""
 
     def metric(self, name: str) -> Curve:
         """The curve of a metric on the split that was evaluated last; empty if there is none."""
@@ -160,7 +165,11 @@ def _history(kept: list[Event], recoveries: tuple[Recovery, ...], everything: Se
     evaluations = [event for event in kept if event["kind"] == "evaluate"]
     metrics, baselines = _metrics(evaluations, _pointer(train))
     newest = train[-1] if train else {}
+    balances = [event for event in kept if event["kind"] == "balance"]
     return History(
+        lanes=_lanes(balances, kept[-1:], _pointer(train)),
+        step_seconds=_by_worker(balances, "seconds_per_step", _pointer(train)),
+        balance_remark=balances[-1]["remark"] if balances else "",
         loss=_curve(train, "loss"),
         rate=_curve(train, "rate"),
         rows_per_second=_curve(train, "rows_per_second"),
@@ -202,6 +211,27 @@ def _pointer(train: Sequence[Event]) -> Callable[[Event, float], Point]:
 def _curve(train: Sequence[Event], key: str) -> Curve:
     point = _pointer(train)
     return Curve(tuple(point(event, event[key]) for event in train if event[key] is not None))
+
+
+def _by_worker(balances: Sequence[Event], key: str, point: Callable[[Event, float], Point]) -> tuple[Curve, ...]:
+    """A curve of each worker. After a recovery there may be fewer workers than before."""
+    workers = max((len(event[key]) for event in balances), default=0)
+    return tuple(
+        Curve(tuple(point(event, event[key][rank]) for event in balances if rank < len(event[key])))
+        for rank in range(workers)
+    )
+
+
+def _lanes(
+    balances: Sequence[Event], end: Sequence[Event], point: Callable[[Event, float], Point]
+) -> tuple[Curve, ...]:
+    """The lanes of each worker: those that were measured, those that were dealt then, and so on to the end."""
+    if not balances:
+        return ()
+    begin = {**balances[0], "step": 0, "seconds": 0.0, "epoch": 0.0}
+    told = [{**event, "lanes": lanes} for event in balances for lanes in (event["lanes"], event["next_lanes"])]
+    ends = [{**event, "lanes": balances[-1]["next_lanes"]} for event in end]
+    return _by_worker([begin, *told, *ends], "lanes", point)
 
 
 def _metrics(

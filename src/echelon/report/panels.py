@@ -35,7 +35,9 @@ class Panel:
 
 
 def panels(history: History, main: str | None = None) -> list[Panel]:
-    """The plots of a run, the most telling first: metrics (`main` before the others), loss, speed, learning rate."""
+    """The plots of a run, the most telling first: metrics (`main` before the others), loss, speed, learning rate,
+    and the workers' shares if they were balanced.
+    """
     evaluated = list(dict.fromkeys(name for named in history.metrics.values() for name in named))
     named = sorted((name for name in evaluated if name != "loss"), key=lambda name: name != main)
     shown = [_metric_panel(history, name) for name in named]
@@ -48,7 +50,27 @@ def panels(history: History, main: str | None = None) -> list[Panel]:
     if len(set(history.rate.values)) > 1:
         lines = _one("learning rate", history.rate, SERIES[3])
         shown.append(Panel("learning rate", lines, "Of the optimizer's first group, at each report."))
+    if history.lanes:
+        caption = "Slices of the rows that each worker holds; new shares begin a few steps after they are dealt."
+        shown.append(_worker_panel("lanes of each worker", history.lanes, caption))
+    if history.step_seconds:
+        remark = history.balance_remark
+        caption = f"Of its own work in a step, without waiting for others. {remark[:1].upper()}{remark[1:]}"
+        shown.append(_worker_panel("seconds of each worker", history.step_seconds, caption.strip()))
     return shown
+
+
+def _worker_panel(title: str, curves: Sequence[Curve], caption: str) -> Panel:
+    """A line of each worker; more than there are colours are drawn thin and without names."""
+    faint = len(curves) > len(SERIES)
+
+    def lines(axis: Axis) -> list[Line]:
+        return [
+            Line(f"worker {rank}", c.against(axis), c.values, SERIES[rank % len(SERIES)], faint=faint)
+            for rank, c in enumerate(curves)
+        ]
+
+    return Panel(title, lines, caption, look=Look(from_zero=True))
 
 
 def _metric_panel(history: History, name: str) -> Panel:

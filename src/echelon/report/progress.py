@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -20,7 +20,11 @@ from echelon.report.summary import Figure, main_figure
 
 Event = Mapping[str, Any]
 _LOG = logging.getLogger(__name__)
-_STYLES = {"start": "dim", "checkpoint": "dim", "evaluate": "bold", "recovery": "yellow", "stop": "green"}
+MOST_WORKERS = 8
+"""Workers of which a line tells."""
+_STYLES = {
+    "start": "dim", "checkpoint": "dim", "balance": "dim", "evaluate": "bold", "recovery": "yellow", "stop": "green"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def line_of(event: Event, sight: Sight) -> str | None:
         case "checkpoint":
             size, took = format.size(event["bytes"]), format.seconds(event["took"])
             return f"step {event['step']:,}: checkpoint of {size} in {took}"
+        case "balance":
+            return _balance_line(event)
         case "recovery":
             return f"attempt {event['attempt']} failed: {event['cause']}; going on from step {event['step']:,}"
         case "stop":
@@ -160,7 +166,9 @@ class LiveProgress:
         line = line_of(event, self._sight)
         if line and not (live and event["kind"] in ("train", "checkpoint")):
             # soft_wrap: a line in a log stays one line, however wide its console is taken to be.
-            self._console.print(Text(line, _STYLES.get(event["kind"], "")), soft_wrap=not live)
+            warns = event["kind"] == "balance" and event["remark"]
+            style = "yellow" if warns else _STYLES.get(event["kind"], "")
+            self._console.print(Text(line, style), soft_wrap=not live)
         if live:
             self._move()
 
@@ -183,6 +191,24 @@ def _new_bar(console: Console) -> Progress:
         TextColumn("{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     return Progress(*columns, console=console, transient=True, expand=True)
+
+
+def _balance_line(event: Event) -> str | None:
+    """What a measurement of the workers found; None if all stays as it is and nothing is wrong."""
+    dealt, remark = event["next_lanes"] != event["lanes"], event["remark"]
+    if not (dealt or remark):
+        return None
+    paces = _of_workers([format.seconds(seconds) for seconds in event["seconds_per_step"]])
+    line = f"step {event['step']:,}: workers take {paces} a step"
+    if dealt:
+        line += f"; lanes {_of_workers(event['next_lanes'])} from step {event['from_step']:,} on"
+    return f"{line}; {remark}" if remark else line
+
+
+def _of_workers(values: Sequence[object]) -> str:
+    """What each worker has, of the first ones where there are many."""
+    shown = " : ".join(map(str, values[:MOST_WORKERS]))
+    return shown + (f" : … ({len(values)} workers)" if len(values) > MOST_WORKERS else "")
 
 
 def _workers(count: int) -> str:
