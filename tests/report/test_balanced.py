@@ -18,6 +18,7 @@ from echelon.report.recorded import read_run
 from echelon.train.balance import Deal, Verdict
 from echelon.train.balancer import Rebalanced
 from echelon.train.pace import Pace
+from echelon.train.run import EVENTS, as_json
 
 
 def found(lanes: tuple[int, ...], seconds: tuple[float, ...], deal: Deal, remark: str = "") -> dict[str, Any]:
@@ -39,7 +40,9 @@ class Balanced(Story):
 
     def measure(self, step: int, values: dict[str, Any]) -> None:
         at = {"step": step, "epoch": step / STEPS_PER_EPOCH, "seconds": self.at(step).seconds, "attempt": 1}
-        self.folder.add_event({"kind": "balance", **at, **values})
+        # A file of its own, after those of the attempt.
+        path = f"{EVENTS}/1-{90_000 + step}.jsonl"
+        self.folder.storage.write(path, (as_json({"kind": "balance", **at, **values}) + "\n").encode())
 
 
 def test_the_shares_over_time(tmp_path: Path) -> None:
