@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import learners
 import numpy as np
 import pytest
+import torch
 from learners import FEATURES, FEW_ROWS, TEST_ROWS, TRAIN_ROWS, VOCABULARY
 
 from echelon.data.manifest import Dataset
@@ -30,6 +33,15 @@ def _rows(rng: np.random.Generator, count: int) -> dict:
     y = (x @ np.linspace(-1, 1, FEATURES) + 0.1 * rng.standard_normal(count)).astype(np.float32)
     tokens = [rng.integers(0, VOCABULARY, rng.integers(2, 30)).astype(np.int32) for _ in range(count)]
     return {"x": x, "y": y, "label": np.digitize(y, [-1, 1]).astype(np.int64), "tokens": tokens}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Oracles are small: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ Rows are read with pyarrow alone, so that loader and training are not part of wh
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,22 +82,104 @@ def whole_batches(learner: Learner, dataset: Dataset, config: RunConfig, steps: 
     return model
 
 
+class Agreement:
+    """How replicas of one process agree at the end of a round: as SparkNet does, by weighted means of everything."""
+
+    def __init__(self, first: nn.Module) -> None:
+        self.agreed = [p.detach().clone() for p in first.parameters()]
+
+    @torch.no_grad()
+    def __call__(self, replicas: Sequence[nn.Module], shares: Sequence[float], rate: float, last: bool) -> None:
+        means_of(replicas, shares)
+
+
+class OuterNesterov(Agreement):
+    """DiLoCo: torch's own SGD makes a step from the agreed parameters, with the mean displacement as the gradient."""
+
+    def __init__(self, first: nn.Module, lr: float, momentum: float) -> None:
+        super().__init__(first)
+        self.sgd = torch.optim.SGD(self.agreed, lr=lr, momentum=momentum, nesterov=momentum > 0)
+
+    @torch.no_grad()
+    def __call__(self, replicas: Sequence[nn.Module], shares: Sequence[float], rate: float, last: bool) -> None:
+        means_of(replicas, shares)
+        self.step([x - mean for x, mean in zip(self.agreed, replicas[0].parameters(), strict=True)])
+        for replica in replicas:
+            set_parameters(replica, self.agreed)
+
+    def step(self, gradient: Sequence[Tensor]) -> None:
+        for x, g in zip(self.agreed, gradient, strict=True):
+            x.grad = g.clone()
+        self.sgd.step()
+
+
+class OverlappedNesterov(OuterNesterov):
+    """The gradient of a round is applied a round later; meanwhile each goes on with its own on top."""
+
+    def __init__(self, first: nn.Module, lr: float, momentum: float) -> None:
+        super().__init__(first, lr, momentum)
+        self.begins: list[list[Tensor]] = []
+        self.late: list[Tensor] = []
+
+    @torch.no_grad()
+    def __call__(self, replicas: Sequence[nn.Module], shares: Sequence[float], rate: float, last: bool) -> None:
+        begins = self.begins or [self.agreed] * len(replicas)
+        ways = [
+            [p - x for p, x in zip(replica.parameters(), begin, strict=True)]
+            for replica, begin in zip(replicas, begins, strict=True)
+        ]
+        means_of(replicas, shares)
+        gradient = [-sum(s * way for s, way in zip(shares, each, strict=True)) for each in zip(*ways, strict=True)]
+        if self.late:
+            self.step(self.late)
+        self.late = gradient
+        if last:
+            self.step(gradient)
+        self.begins = [[x + d for x, d in zip(self.agreed, way, strict=True)] for way in ways]
+        for replica, begin in zip(replicas, self.begins, strict=True):
+            set_parameters(replica, self.agreed if last else begin)
+
+
+class SlowMomentum(Agreement):
+    """SlowMo's algorithm 1 as it is written."""
+
+    def __init__(self, first: nn.Module, momentum: float, lr: float) -> None:
+        super().__init__(first)
+        self.momentum, self.lr = momentum, lr
+        self.u = [torch.zeros_like(x) for x in self.agreed]
+
+    @torch.no_grad()
+    def __call__(self, replicas: Sequence[nn.Module], shares: Sequence[float], rate: float, last: bool) -> None:
+        means_of(replicas, shares)
+        means = [p.clone() for p in replicas[0].parameters()]
+        self.u = [self.momentum * u + (x - mean) / rate for u, x, mean in zip(self.u, self.agreed, means, strict=True)]
+        self.agreed = [x - self.lr * rate * u for x, u in zip(self.agreed, self.u, strict=True)]
+        for replica in replicas:
+            set_parameters(replica, self.agreed)
+
+
 def averaged(
-    learner: Learner, dataset: Dataset, config: RunConfig, sync_every: int, shares: Sequence[range]
+    learner: Learner,
+    dataset: Dataset,
+    config: RunConfig,
+    sync_every: int,
+    shares: Sequence[range],
+    agreement: Callable[[nn.Module], Agreement] = Agreement,
 ) -> nn.Module:
-    """SparkNet's algorithm: replicas of one process, each with its own optimizer and the rows of its lanes."""
+    """Local steps: replicas of one process, each with its own optimizer and the rows of its lanes."""
     table, first = read(dataset, "train"), beginning(learner, config)
-    replicas = [copy.deepcopy(first) for _ in shares]
+    replicas, agree = [copy.deepcopy(first) for _ in shares], agreement(first)
     optimizers = [learner.optimizer(replica) for replica in replicas]
     lr, weights = optimizers[0].param_groups[0]["lr"], [0.0] * len(shares)
     steps = list(plans(dataset, config))
     for number, (plan, step) in enumerate(steps, 1):
+        rate = lr * learner.rate(number - 1)
         for rank, (share, replica, optimizer) in enumerate(zip(shares, replicas, optimizers, strict=True)):
             rows = plan.read(share, step, step + 1).rows
             batch = table.batch(rows) if len(rows) else None
-            weights[rank] += _update(learner, replica, optimizer, batch, config, lr * learner.rate(number - 1))
+            weights[rank] += _update(learner, replica, optimizer, batch, config, rate)
         if number % sync_every == 0 or number == len(steps):
-            _agree(replicas, [weight / sum(weights) for weight in weights])
+            agree(replicas, [weight / sum(weights) for weight in weights], rate, number == len(steps))
             weights = [0.0] * len(shares)
     return replicas[0]
 
@@ -125,7 +207,12 @@ def _update(
 
 
 @torch.no_grad()
-def _agree(replicas: Sequence[nn.Module], shares: Sequence[float]) -> None:
+def set_parameters(model: nn.Module, values: Sequence[Tensor]) -> None:
+    for parameter, value in zip(model.parameters(), values, strict=True):
+        parameter.copy_(value)
+
+
+def means_of(replicas: Sequence[nn.Module], shares: Sequence[float]) -> None:
     """Weighted means; of a running variance that of all rows together: the variance within plus that of the means."""
     states = [replica.state_dict() for replica in replicas]
     agreed = {}

@@ -9,7 +9,7 @@ import pytest
 from gang import Training, train
 from learners import TRAIN_ROWS, Linear
 from oracle import plans, whole_batches
-from test_strategies import assert_close
+from strategy_table import assert_close
 
 from echelon.data.manifest import Dataset
 from echelon.sync import AllReduce, Averaging

@@ -11,7 +11,7 @@ import pytest
 import torch
 from gang import Training, train
 from learners import Linear, Noisy, Tokens
-from test_strategies import CONFIG, FEW_ROWS, UNEQUAL
+from strategy_table import CONFIG, FEW_ROWS, UNEQUAL
 from torch import Tensor
 
 from echelon.data.manifest import Dataset

@@ -11,7 +11,7 @@ from gang import Training
 from learners import Linear, Noisy
 from oracle import whole_batches
 from rank import BACKWARD, Kill
-from test_strategies import CONFIG, assert_close
+from strategy_table import CONFIG, assert_close
 
 from echelon.data.manifest import Dataset
 from echelon.device import default_device

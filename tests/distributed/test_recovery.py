@@ -10,7 +10,7 @@ import pytest
 from gang import Training, train
 from learners import TRAIN_ROWS, Linear, Noisy
 from rank import BACKWARD, CHECKPOINT, COLLECTIVE, COMMIT, EVALUATION, Kill
-from test_strategies import assert_same
+from strategy_table import assert_same
 
 from echelon.data.manifest import Dataset
 from echelon.sync import AllReduce, Averaging

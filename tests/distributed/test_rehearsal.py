@@ -9,7 +9,7 @@ from pathlib import Path
 from gang import Training
 from learners import Linear
 from oracle import whole_batches
-from test_strategies import assert_close
+from strategy_table import assert_close
 
 from echelon.data.manifest import Dataset
 from echelon.train.config import RunConfig

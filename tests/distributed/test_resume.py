@@ -11,7 +11,7 @@ import torch
 from gang import Training, train
 from learners import FEATURES, TRAIN_ROWS, Linear, Noisy
 from oracle import whole_batches
-from test_strategies import assert_close, assert_same
+from strategy_table import assert_close, assert_same
 
 from echelon.data.manifest import Dataset
 from echelon.data.write import write_dataset

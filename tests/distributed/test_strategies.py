@@ -2,43 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from gang import Training, train
-from learners import Linear, Noisy, Tokens
-from oracle import averaged, plans, whole_batches
-from torch import Tensor, nn
+from learners import Linear, Tokens
+from mutants import NAMES
+from oracle import plans, whole_batches
+from series import Ended, Short, series
+from strategy_table import (
+    CONFIG,
+    CONSTANT,
+    FEW_ROWS,
+    TABLE,
+    UNEQUAL,
+    assert_close,
+    check_constancy,
+    check_definition,
+    constancy,
+    definition,
+    rounds,
+)
 
 from echelon.data.manifest import Dataset
-from echelon.data.plan import deal
 from echelon.sync import AllReduce, Averaging
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 
-CONFIG = RunConfig(epochs=2, batch_size=24, lanes=8, seed=3, eval_every="off", checkpoint_every="off")
-UNEQUAL = (5.0, 2.0, 1.0)
-FEW_ROWS = replace(CONFIG, batch_size=8, epochs=1)
-"""Steps of 8 rows over 8 lanes, the last one of 3: the first five lanes, which the first rank holds, give none."""
+Series = Callable[[int, list[Short]], dict[str, Ended]]
 
 
-def assert_close(found: dict[str, Tensor], model: nn.Module, tolerance: float = 2e-5) -> None:
-    expected = model.state_dict()
-    assert set(found) == set(expected)
-    for name, tensor in expected.items():
-        torch.testing.assert_close(
-            found[name], tensor, rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
-        )
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Series:
+    def run(workers: int, shorts: list[Short]) -> dict[str, Ended]:
+        return series(tmp_path_factory.mktemp("series") / "series", dataset, workers, shorts)
+
+    return run
 
 
-def assert_same(found: dict[str, Tensor], other: dict[str, Tensor]) -> None:
-    """Bitwise, and not because both are broken."""
-    assert set(found) == set(other)
-    for name, tensor in other.items():
-        assert tensor.isfinite().all()
-        assert torch.equal(found[name], tensor), name
+@pytest.fixture(scope="module")
+def defined(together: Series) -> dict[str, Ended]:
+    return together(3, [short for name in TABLE for short in definition(name)])
+
+
+@pytest.fixture(scope="module")
+def constant(together: Series) -> dict[str, Ended]:
+    return together(2, [short for name in CONSTANT for short in constancy(name)])
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_strategy_is_what_it_is_by_definition(name: str, dataset: Dataset, defined: dict[str, Ended]) -> None:
+    """Of three workers whose shares are 5:2:1, over 18 steps: a round crosses the epochs, the last one is shorter."""
+    check_definition(name, dataset, defined)
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_evaluations_checkpoints_and_kills_change_no_bit(name: str, constant: dict[str, Ended]) -> None:
+    check_constancy(name, constant)
+
+
+DEFINED_WRONGLY = {
+    "weights removed": ("allreduce", "allreduce bf16", "averaging 4", "slowmo", "diloco int8 overlapped"),
+    "tail dropped": ("allreduce", "averaging 4", "diloco"),
+}
+WITH_STATE = [name for name, case in CONSTANT.items() if case.keeps]
+OVERLAPPED = [name for name in WITH_STATE if "overlapped" in name]
+INCONSTANT = {
+    "restored by replay": WITH_STATE,
+    "evaluated for good": OVERLAPPED,
+    "local parameters evaluated": OVERLAPPED,
+    "late result early": OVERLAPPED,
+}
+
+
+@pytest.fixture(scope="module")
+def defined_wrongly(together: Series) -> dict[str, Ended]:
+    return together(3, [s for mutant, names in DEFINED_WRONGLY.items() for n in names for s in definition(n, mutant)])
+
+
+@pytest.fixture(scope="module")
+def inconstant(together: Series) -> dict[str, Ended]:
+    return together(2, [s for mutant, names in INCONSTANT.items() for n in names for s in constancy(n, mutant)])
+
+
+@pytest.mark.parametrize(("mutant", "name"), [(m, n) for m, names in DEFINED_WRONGLY.items() for n in names])
+def test_the_table_bears_no_other_definition(
+    mutant: str, name: str, dataset: Dataset, defined_wrongly: dict[str, Ended]
+) -> None:
+    with pytest.raises(AssertionError):
+        check_definition(name, dataset, defined_wrongly, mutant)
+
+
+@pytest.mark.parametrize(("mutant", "name"), [(m, n) for m, names in INCONSTANT.items() for n in names])
+def test_the_table_bears_no_inconstancy(mutant: str, name: str, inconstant: dict[str, Ended]) -> None:
+    with pytest.raises(AssertionError):
+        check_constancy(name, inconstant, mutant)
+
+
+def test_each_mutant_is_tried() -> None:
+    assert {*DEFINED_WRONGLY, *INCONSTANT} == set(NAMES)
 
 
 def assert_every_row_once_an_epoch(training: Training) -> None:
@@ -48,12 +112,12 @@ def assert_every_row_once_an_epoch(training: Training) -> None:
 
 
 @pytest.mark.parametrize(("workers", "weights"), [(1, None), (2, None), (3, UNEQUAL)], ids=["1", "2", "5:2:1"])
-@pytest.mark.parametrize("learner", [Linear(momentum=0.9, decay=0.1), Tokens()], ids=["rows", "tokens"])
 def test_allreduce_is_one_process_on_the_global_batch(
-    tmp_path: Path, dataset: Dataset, learner: Learner, workers: int, weights: tuple[float, ...] | None
+    tmp_path: Path, dataset: Dataset, workers: int, weights: tuple[float, ...] | None
 ) -> None:
+    learner = Linear(momentum=0.9, decay=0.1)
     training = train(tmp_path, dataset, learner, CONFIG, AllReduce(), workers, weights)
-    assert_close(training.tensors(), whole_batches(learner, dataset, training.job.config))
+    assert_close(training.tensors(), whole_batches(learner, dataset, training.job.config), 2e-5)
     assert_every_row_once_an_epoch(training)
 
 
@@ -81,32 +145,8 @@ def test_clipping_and_bf16_are_not_without_effect(dataset: Dataset) -> None:
         assert (whole_batches(Linear(), dataset, config).state_dict()["weight"] - plain).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("config", [CONFIG, FEW_ROWS], ids=["rows for all", "a rank without rows"])
-def test_averaging_every_step_is_allreduce(tmp_path: Path, dataset: Dataset, config: RunConfig) -> None:
-    learner = Tokens()
-    training = train(tmp_path, dataset, learner, config, Averaging(1), 3, UNEQUAL)
-    assert_close(training.tensors(), whole_batches(learner, dataset, training.job.config))
-
-
-@pytest.mark.parametrize(
-    ("learner", "config"),
-    [(Linear(momentum=0.9, decay=0.1), replace(CONFIG, clip_norm=2.0)), (Tokens(), CONFIG), (Noisy(dropout=0), CONFIG)],
-    ids=["momentum, schedule, local clipping", "tokens", "batch norm"],
-)
-def test_averaging_is_the_algorithm(tmp_path: Path, dataset: Dataset, learner: Learner, config: RunConfig) -> None:
-    """18 steps in rounds of 4: a round that crosses the epochs, and a shorter one at the end."""
-    training = train(tmp_path, dataset, learner, config, Averaging(4), 3, UNEQUAL)
-    expected = averaged(learner, dataset, training.job.config, 4, deal(8, UNEQUAL))
-    assert_close(training.tensors(), expected, 1e-4)
+@pytest.mark.parametrize("learner", [Linear(momentum=0.9, decay=0.1), Tokens()], ids=["momentum, schedule", "tokens"])
+def test_averaging_clips_locally(tmp_path: Path, dataset: Dataset, learner: Learner) -> None:
+    training = train(tmp_path, dataset, learner, replace(CONFIG, clip_norm=0.3), Averaging(4), 3, UNEQUAL)
+    assert_close(training.tensors(), rounds(4)(learner, dataset, training.job.config), 1e-4)
     assert_every_row_once_an_epoch(training)
-
-
-@pytest.mark.parametrize("strategy", [AllReduce(), Averaging(4)], ids=["allreduce", "averaging"])
-def test_two_runs_are_bitwise_the_same_and_evaluation_changes_nothing(
-    tmp_path: Path, dataset: Dataset, strategy: AllReduce | Averaging
-) -> None:
-    often = replace(CONFIG, eval_every="1step", eval_batch_size=10, checkpoint_every="3steps")
-    first = train(tmp_path / "off", dataset, Noisy(), CONFIG, strategy).tensors()
-    second = train(tmp_path / "on", dataset, Noisy(), often, strategy).tensors()
-    assert_same(second, first)
-    assert torch.equal(first["shift"], Noisy().model().state_dict()["shift"])  # a constant buffer stays what it is

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from gang import Training, train
+from strategy_table import assert_same
 from test_recovery import CONFIG, LEARNER
-from test_strategies import assert_same
 
 from echelon.data.manifest import Dataset
 from echelon.sync import AllReduce

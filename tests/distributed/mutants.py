@@ -1,0 +1,98 @@
+"""Mistakes that others have made, made here on purpose: a table of strategies that bears them checks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from echelon.comm import Comm
+from echelon.data.loader import Loader, Position
+from echelon.sync import allreduce, buffers, diloco, local, powersgd, protocol
+from echelon.train import loop
+
+
+def mutated(name: str) -> AbstractContextManager[Any]:
+    """Breaks the product in this process for the length of the block."""
+    return _MUTANTS[name]()
+
+
+@contextmanager
+def _weights_removed() -> Iterator[None]:
+    """Every rank counts the same, whatever it consumed."""
+    exchange = buffers.exchange
+
+    def equal(comm: Comm, module: torch.nn.Module, tally: protocol.Tally) -> protocol.Tally:
+        total = exchange(comm, module, tally)
+        return replace(total, weight=comm.world.size * tally.weight)
+
+    with ExitStack() as stack:
+        for user in (allreduce, local, powersgd):
+            stack.enter_context(patch.object(user, "exchange", equal))
+        yield
+
+
+def _tail_dropped() -> AbstractContextManager[Any]:
+    """The last step of an epoch, which has fewer rows, is left out."""
+    batches = Loader.batches
+
+    def without(loader: Loader, start: Position, epochs: int) -> Iterator[Any]:
+        for position, batch in batches(loader, start, epochs):
+            yield position, None if position.step == loader.steps - 1 else batch
+
+    return patch.object(Loader, "batches", without)
+
+
+def _replayed() -> AbstractContextManager[Any]:
+    """Training goes on with the model and the optimizer, but the strategy begins anew."""
+    begin = loop.Loop.__init__
+
+    def forgetful(self: loop.Loop, parts: Any, comm: Any, progress: Any, kept: Any = None) -> None:
+        begin(self, parts, comm, progress)
+
+    return patch.object(loop.Loop, "__init__", forgetful)
+
+
+def _evaluated_for_good() -> AbstractContextManager[Any]:
+    """Training goes on with what was evaluated."""
+
+    @contextmanager
+    def agreed(replica: diloco.DiLoCoReplica) -> Iterator[None]:
+        replica._flat.write(replica._theta)
+        yield
+
+    return patch.object(diloco.DiLoCoReplica, "agreed", agreed)
+
+
+def _local_evaluated() -> AbstractContextManager[Any]:
+    """Each rank evaluates and stores its own parameters."""
+    return patch.object(diloco.DiLoCoReplica, "agreed", lambda replica: nullcontext())
+
+
+def _late_result_early() -> AbstractContextManager[Any]:
+    """A checkpoint applies the result that it waited for at once."""
+    state = diloco.DiLoCoReplica.state
+
+    def eager(replica: diloco.DiLoCoReplica) -> protocol.ReplicaState:
+        if replica._flight is not None:
+            replica._outer_step(replica._flight.result())
+            replica._flight = None
+        return state(replica)
+
+    return patch.object(diloco.DiLoCoReplica, "state", eager)
+
+
+_MUTANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "weights removed": _weights_removed,
+    "tail dropped": _tail_dropped,
+    "restored by replay": _replayed,
+    "evaluated for good": _evaluated_for_good,
+    "local parameters evaluated": _local_evaluated,
+    "late result early": _late_result_early,
+}
+
+NAMES: Sequence[str] = tuple(_MUTANTS)
