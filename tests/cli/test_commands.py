@@ -126,6 +126,7 @@ def test_a_wrong_option_is_answered_with_what_is_right(echelon: Echelon, dataset
         (("--model", "vgg"), "resnet"),
         (("--sync-every", "5"), "--strategy averaging"),
         (("--strategy", "averaging", "--sync-every", "0"), "at least one step"),
+        (("--strategy", "averaging", "--overlap"), "--overlap is for --strategy diloco"),
         (("--resume",), "--run"),
         (("--conf", "spark.x"), "name=value"),
         (("--workers", "200"), "at most"),

@@ -13,7 +13,7 @@ from rank import BACKWARD, CHECKPOINT, COLLECTIVE, COMMIT, EVALUATION, Kill
 from strategy_table import assert_same
 
 from echelon.data.manifest import Dataset
-from echelon.sync import AllReduce, Averaging
+from echelon.sync import AllReduce, Averaging, DiLoCo, Strategy
 from echelon.train.config import RunConfig
 
 INTERVAL = 4
@@ -33,14 +33,16 @@ ANYWHERE = (
 )
 
 
-AVERAGING = (ANYWHERE[2], Kill(1, CHECKPOINT, step=12), Kill(0, EVALUATION, step=17))
+LOCAL = (ANYWHERE[2], Kill(1, CHECKPOINT, step=12), Kill(0, EVALUATION, step=17))
 
 
 @pytest.mark.parametrize(
-    ("strategy", "kills"), [(AllReduce(), ANYWHERE), (Averaging(2), AVERAGING)], ids=["allreduce", "averaging"]
+    ("strategy", "kills"),
+    [(AllReduce(), ANYWHERE), (Averaging(2), LOCAL), (DiLoCo(2, exchange="int8", overlap=True), LOCAL)],
+    ids=["allreduce", "averaging", "diloco"],
 )
 def test_kills_and_resumes_change_no_bit(
-    tmp_path: Path, dataset: Dataset, strategy: AllReduce | Averaging, kills: tuple[Kill, ...]
+    tmp_path: Path, dataset: Dataset, strategy: Strategy, kills: tuple[Kill, ...]
 ) -> None:
     expected = train(tmp_path / "whole", dataset, LEARNER, CONFIG, strategy)
     training = Training(tmp_path / "killed", dataset, LEARNER, CONFIG, strategy)

@@ -11,14 +11,18 @@ import torch
 from gang import Training, train
 from learners import FEATURES, TRAIN_ROWS, Linear, Noisy
 from oracle import whole_batches
+from rank import BACKWARD, Kill
 from strategy_table import assert_close, assert_same
 
 from echelon.data.manifest import Dataset
 from echelon.data.write import write_dataset
-from echelon.sync import AllReduce, Averaging
-from echelon.train.checkpoint import committed
+from echelon.sync import AllReduce, Averaging, DiLoCo, Strategy
+from echelon.train.checkpoint import committed, strategy_shard
 from echelon.train.config import RunConfig
+from echelon.train.learner import Learner
+from echelon.train.restore import restore
 from echelon.train.snapshot import OptimizerState, mean_state
+from echelon.world import World
 
 CONFIG = RunConfig(
     epochs=2, batch_size=24, lanes=8, seed=5, eval_every="off", checkpoint_every="3steps", keep_checkpoints=3
@@ -26,9 +30,11 @@ CONFIG = RunConfig(
 LEARNER = Linear(momentum=0.9, decay=0.1)
 
 
-def begun(folder: Path, dataset: Dataset, steps: int, strategy: AllReduce | Averaging | None = None) -> Training:
+def begun(
+    folder: Path, dataset: Dataset, steps: int, strategy: Strategy | None = None, learner: Learner = LEARNER
+) -> Training:
     """A training of two workers that stopped after some steps, and may now go on."""
-    training = Training(folder, dataset, LEARNER, replace(CONFIG, max_steps=steps), strategy)
+    training = Training(folder, dataset, learner, replace(CONFIG, max_steps=steps), strategy)
     training.finish(2)
     training.job = replace(training.job, config=CONFIG)
     return training
@@ -44,13 +50,42 @@ def test_allreduce_goes_on_with_other_workers(tmp_path: Path, dataset: Dataset, 
     assert [step.step for step in training.steps()] == list(range(1, 19))
 
 
-def test_averaging_goes_on_with_other_workers(tmp_path: Path, dataset: Dataset) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (Averaging(2), "the mean of their optimizer states"),
+        (DiLoCo(2, exchange="int8", overlap=True), "the mean of their optimizer states and of what DiLoCo keeps"),
+        (AllReduce(compression="powersgd", powersgd_rank=1), "the mean of what AllReduce keeps"),
+    ],
+    ids=["averaging", "diloco", "powersgd"],
+)
+def test_replicas_go_on_with_other_workers(tmp_path: Path, dataset: Dataset, strategy: Strategy, said: str) -> None:
     """Inside an epoch and inside a round: rows are neither lost nor repeated, and what was done is said."""
-    training = begun(tmp_path, dataset, steps=5, strategy=Averaging(2))
+    training = begun(tmp_path, dataset, steps=5, strategy=strategy, learner=Noisy())
     training.finish(3)
     rows = [row for step in training.steps() if step.epoch == 0 for row in step.rows]
     assert sorted(rows) == list(range(TRAIN_ROWS))
-    assert "2 replicas and there are 3 workers" in training.events("start")[-1]["remark"]
+    remark = training.events("start")[-1]["remark"]
+    assert f"2 replicas and there are 3 workers now: each begins with {said}" in remark
+
+
+def test_what_a_strategy_keeps_of_its_own_has_the_same_mean_on_other_workers(tmp_path: Path, dataset: Dataset) -> None:
+    """What encoding lost and where replicas went on their own: the sum over the ranks of what they send is the same."""
+    strategy = DiLoCo(2, exchange="int8", overlap=True)
+    training = Training(
+        tmp_path, dataset, Noisy(), replace(CONFIG, checkpoint_every="4steps", eval_every="off"), strategy
+    )
+    training.start(2, Kill(1, BACKWARD, step=7, after=4))
+    checkpoint = training.checkpoint
+    assert checkpoint.step == 4
+    shards = [checkpoint.strategy(strategy_shard(rank)) for rank in range(2)]
+    model, learner = Noisy().model(), Noisy()
+    _, kept, _ = restore(checkpoint, World(2, 3), model, learner.optimizer(model), strategy, {"seed": CONFIG.seed})
+    assert {name.partition("/")[0] for name in kept.own} == {"lost", "begin"}
+    assert {name.partition("/")[0] for name in kept.shared} == {"outer_momentum", "mean"}
+    for name, mean in kept.own.items():
+        torch.testing.assert_close(mean, (shards[0][name] + shards[1][name]) / 2)
+        assert not torch.equal(shards[0][name], shards[1][name])
 
 
 def test_replicas_begin_with_the_mean_of_the_optimizers() -> None:

@@ -107,15 +107,15 @@ def restore(
     else:
         shards = [checkpoint.optimizer(replica(rank)) for rank in ranks]
         stored = mean_state(shards, _equal(shards))
-        means.append("optimizer states")
+        means.append("of their optimizer states")
     load_optimizer(model, optimizer, stored)
     if same:
         own = checkpoint.strategy(strategy_shard(world.rank))
     elif own := _mean_of_strategy(checkpoint, ranks):
-        means.append(f"{type(strategy).__name__}'s states")
+        means.append(f"of what {type(strategy).__name__} keeps")
     remark = (
         f"the checkpoint has {len(ranks)} replicas and there are {world.size} workers now: "
-        f"each begins with the mean of their {' and '.join(means)}"
+        f"each begins with the mean {' and '.join(means)}"
     )
     return Progress.from_json(state["progress"]), ReplicaState(checkpoint.strategy(), own), remark if means else ""
 
