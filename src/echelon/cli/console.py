@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from echelon.report.format import size
+
 if TYPE_CHECKING:
     from echelon.data.manifest import Dataset
 
@@ -35,8 +37,8 @@ def describe(dataset: Dataset, name: str | None = None) -> str:
     name: what to call it; default its URL.
     """
     rows = ", ".join(f"{split} {dataset.rows(split):,} rows" for split in dataset.splits)
-    size = sum(file.size for split in dataset.splits for file in dataset.manifest.files(split))
-    lines = [f"{name or dataset.url}: {rows}, {size / 1e6:,.1f} MB"]
+    taken = size(sum(file.size for split in dataset.splits for file in dataset.manifest.files(split)))
+    lines = [f"{name or dataset.url}: {rows}, {taken}"]
     converted = dataset.info.get("converted")
     lines += [f"{converted:,} were converted to the form of the others"] if converted else []
     problems = dataset.info.get("problems") or {"count": 0, "first": []}
