@@ -15,7 +15,7 @@ from strategy_table import CONFIG, assert_close
 
 from echelon.data.manifest import Dataset
 from echelon.device import default_device
-from echelon.sync import AllReduce, Averaging
+from echelon.sync import AllReduce, Averaging, DiLoCo, Strategy
 
 GPUS = torch.cuda.device_count()
 one_gpu = pytest.mark.skipif(GPUS < 1, reason="torch sees no GPU on this machine")
@@ -45,7 +45,16 @@ class OnOneOfTwo(Training):
 
 
 @one_gpu
-@pytest.mark.parametrize("strategy", [AllReduce(), Averaging(1)], ids=["allreduce", "averaging"])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        AllReduce(),
+        AllReduce(compression="powersgd"),
+        Averaging(1),
+        DiLoCo(1, outer_lr=1, outer_momentum=0, exchange="bf16"),
+    ],
+    ids=["allreduce", "powersgd", "averaging", "diloco"],
+)
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
@@ -56,7 +65,7 @@ class OnOneOfTwo(Training):
     ids=["one GPU for two", "a GPU and a CPU", "NCCL"],
 )
 def test_training_comes_to_what_the_cpu_comes_to(
-    tmp_path: Path, dataset: Dataset, kind: type[Training], said: str, strategy: AllReduce | Averaging
+    tmp_path: Path, dataset: Dataset, kind: type[Training], said: str, strategy: Strategy
 ) -> None:
     training = kind(tmp_path, dataset, Linear(), replace(CONFIG, eval_every="1epoch"), strategy)
     training.finish(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def test_what_is_lost_is_sent_later_so_that_the_long_run_is_exact(tmp_path: Path
 
 
 def _empty(comm: Comm) -> list[float]:
+    comm.meet()
     return begin_mean(comm, torch.zeros(0), codec_of("int8"), torch.zeros(0)).result().tolist()
 
 
@@ -123,3 +125,18 @@ def _one_goes(comm: Comm) -> None:
 def test_a_peer_that_goes_between_two_stages_is_an_error_that_says_where(tmp_path: Path) -> None:
     message = together(2, tmp_path, _one_goes)[0]
     assert "a gathering of parts failed in phase 'a round'" in message
+
+
+def _meanwhile(comm: Comm) -> list[float]:
+    flight = begin_mean(comm, vector_of(comm.world.rank), codec_of("int8"), torch.zeros(NUMBERS))
+    waited, end = comm.seconds, time.monotonic() + 20
+    while flight._pending is not None and time.monotonic() < end:
+        flight.poll()
+        time.sleep(0.001)
+    return [float(flight._pending is None), comm.seconds - waited]
+
+
+def test_polling_alone_brings_it_to_its_end_without_waiting(tmp_path: Path) -> None:
+    for ended, waited in together(2, tmp_path, _meanwhile):
+        assert ended
+        assert waited < 0.1
