@@ -8,12 +8,16 @@ time with --balance than with equal shares (the perfect split 28 %), and two or 
 perfect split. Steps count once lanes were dealt for the first time; how many that took is told beside it, and what the
 whole training took with them.
 
-Every worker is a process of its own. Speeds are made in two ways:
+Every worker is a process of its own. Speeds are made in three ways:
 
 - accelerator: a step waits a time in proportion to its rows, as the CPU does while a GPU computes. What else the
   machine does hardly matters.
 - processor: the convolutions of cifar10_quick on one thread; the slow worker rests in proportion to its own computing
-  (--fault slow). This needs a core for each worker that nobody else uses.
+  (--fault slow).
+- stopped: the same, but another process stops the slow worker with SIGSTOP for a part of every 20 ms. It loses its
+  speed without a part in it, and stands still, too, while it communicates.
+
+The latter two need a core for each worker that nobody else uses.
 
 The sides take turns; medians over the rounds count.
 """
@@ -24,13 +28,16 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import ClassVar
 
@@ -57,6 +64,8 @@ SPEEDS = {2: (1.0, SLOW), 3: (1.0, 1.0, SLOW)}
 ROWS, BATCH, LANES = 16_384, 256, 64
 ROW_SECONDS = 0.0004
 DEADLINE = 600.0
+PERIOD = 0.02
+KINDS = ACCELERATOR, PROCESSOR, STOPPED = "accelerator", "processor", "stopped"
 
 
 @dataclass(frozen=True)
@@ -112,21 +121,23 @@ WARM_UP, SETTLED = 5, 20
 """Steps that are left out of the whole, and those after which lanes were dealt."""
 
 
-def measure(folder: str, dataset: str, learner: Learner, workers: int, steps: int, side: Side) -> Took:
+def measure(folder: str, dataset: str, kind: str, workers: int, steps: int, side: Side) -> Took:
     """One training with so many workers, each in a process of its own."""
-    run = tempfile.mkdtemp(dir=folder)
+    run, stopped = tempfile.mkdtemp(dir=folder), kind == STOPPED
     config = RunConfig(
         epochs=1000, batch_size=BATCH, lanes=LANES, max_steps=steps, eval_every="off", checkpoint_every="off",
-        log_every="1step", prefetch=2, balance=side.balance, fault=f"slow:{workers - 1}x{1 / SLOW:.4f}",
+        log_every="1step", prefetch=2, balance=side.balance,
+        fault=None if stopped else f"slow:{workers - 1}x{1 / SLOW:.4f}",
     )  # fmt: skip
-    job = Job(run, dataset, learner, AllReduce(), config.resolved(workers), side.weights)
+    job = Job(run, dataset, learner_of(kind), AllReduce(), config.resolved(workers), side.weights)
     context = multiprocessing.get_context("spawn")
     ranks = [context.Process(target=_rank, args=(World(rank, workers), job)) for rank in range(workers)]
     for process in ranks:
         process.start()
-    for process in ranks:
-        process.join(DEADLINE)
-    if any(process.exitcode for process in ranks):
+    with throttled(ranks[-1]) if stopped else nullcontext():
+        for process in ranks:
+            process.join(DEADLINE)
+    if any(process.exitcode != 0 for process in ranks):
         for process in ranks:
             process.kill()
         raise RuntimeError(f"{side.name}: the workers ended with {[process.exitcode for process in ranks]}")
@@ -142,6 +153,36 @@ def measure(folder: str, dataset: str, learner: Learner, workers: int, steps: in
         dealt,
         tuple(deals[-1]["next_lanes"]) if deals else (),
     )
+
+
+@contextmanager
+def throttled(process: BaseProcess) -> Iterator[None]:
+    """For the length of the block another process lets this one run only a part of the time."""
+    helper = multiprocessing.get_context("spawn").Process(target=_stop_and_go, args=(process.pid,), daemon=True)
+    helper.start()
+    try:
+        yield
+    finally:
+        helper.kill()
+        helper.join()
+        if process.is_alive() and process.pid:
+            os.kill(process.pid, signal.SIGCONT)
+
+
+def _stop_and_go(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep((1 - SLOW) * PERIOD)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(SLOW * PERIOD)
+
+
+def learner_of(kind: str) -> Learner:
+    if kind == ACCELERATOR:
+        return Accelerated()
+    labels = [str(label) for label in range(10)]
+    return Convolved(labels, [32, 32], total_steps=1, schedule="constant", lr=0.01)
 
 
 def _rank(world: World, job: Job) -> None:
@@ -189,13 +230,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="of all sides in turn")
     parser.add_argument("--steps", type=int, default=120, help="of each training")
-    parser.add_argument("--kinds", default="accelerator,processor", help="how speeds are made")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="how speeds are made")
     chosen = parser.parse_args()
-    labels = [str(label) for label in range(10)]
-    learners: dict[str, Learner] = {
-        "accelerator": Accelerated(),
-        "processor": Convolved(labels, [32, 32], total_steps=1, schedule="constant", lr=0.01),
-    }
     found: list[Outcome] = []
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +239,7 @@ def main() -> int:
         for kind in chosen.kinds.split(","):
             for workers, speeds in SPEEDS.items():
                 sides = [Side("equal"), Side("perfect", weights=speeds), Side("balanced", balance="10steps")]
-                training = partial(measure, folder, dataset, learners[kind], workers, chosen.steps)
+                training = partial(measure, folder, dataset, kind, workers, chosen.steps)
                 found += outcomes(kind, workers, in_turn([partial(training, side) for side in sides], chosen.rounds))
     load = f"load {os.getloadavg()[0]:.0f} on {len(os.sched_getaffinity(0))} cores"
     return told(f"Unequal workers ({load})", found)

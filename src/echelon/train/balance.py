@@ -155,7 +155,7 @@ def judge(balance: Balance, batch_size: int, most: Sequence[int]) -> Verdict:
     if before - best > max(DEADBAND, NOISE * error) * before:
         counts = fewest_moves(now, within(costs, best * (1 + SLACK), lane_rows, bounds))
         return Verdict(counts, before, slowest(costs, counts, lane_rows))
-    return Verdict(None, before, before, _hindrance(costs, now, batch_size, most))
+    return Verdict(None, before, before, _hindrance(costs, now, batch_size, most) or _doubt(before, best, error))
 
 
 def _hindrance(costs: Sequence[Cost], now: Sequence[int], batch_size: int, most: Sequence[int]) -> str:
@@ -181,6 +181,16 @@ def _hindrance(costs: Sequence[Cost], now: Sequence[int], batch_size: int, most:
     if full:
         return f"workers {', '.join(map(str, full))} have no memory for more lanes: allow more with --memory-mb"
     return ""
+
+
+def _doubt(before: float, best: float, error: float) -> str:
+    """Whether other lanes would help if the measurements could be believed; "" if not."""
+    if before - best <= WAITING * before:
+        return ""
+    return (
+        f"other lanes might save {100 * (1 - best / before):.0f} % of a step, but the workers' times vary by "
+        f"{100 * error:.0f} %: longer between two measurements would tell more"
+    )
 
 
 def too_coarse(lanes: int, workers: int) -> str:
