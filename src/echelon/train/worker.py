@@ -97,7 +97,7 @@ def train_worker(
 def _train(job: Job, run: RunFolder, dataset: Dataset, comm: Comm, log: EventLog | NoLog) -> Progress:
     world = comm.world
     check_trainable(dataset)
-    _check_stopping(job, dataset)
+    check_stoppable(job, dataset)
     about_precision = check_precision(job.config.precision, world.device)
     if job.config.compile:
         comm.deadline("trying the compiler", job.config.first_step_deadline)
@@ -154,7 +154,7 @@ def check_trainable(dataset: Dataset) -> None:
         )
 
 
-def _check_stopping(job: Job, dataset: Dataset) -> None:
+def check_stoppable(job: Job, dataset: Dataset) -> None:
     """Before the first step, which may be hours before the first evaluation."""
     config = job.config
     if config.target is not None or config.patience is not None or config.monitor is not None:
