@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,12 @@ from strategy_table import assert_close, assert_same
 
 from echelon.data.manifest import Dataset
 from echelon.data.write import write_dataset
+from echelon.errors import EchelonError
 from echelon.sync import AllReduce, Averaging, DiLoCo, Strategy
 from echelon.train.checkpoint import committed, strategy_shard
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
-from echelon.train.restore import restore
+from echelon.train.restore import check_resumable, order_facts, restore
 from echelon.train.snapshot import OptimizerState, mean_state
 from echelon.world import World
 
@@ -128,6 +131,22 @@ def test_another_dataset_or_strategy_is_refused_by_name(stopped: Training, tmp_p
     [outcome] = stopped.start(1, job=replace(stopped.job, strategy=Averaging(3)))
     assert "AllReduce" in outcome.message
     assert "Averaging" in outcome.message
+
+
+def test_a_checkpoint_from_before_an_option_was_there_goes_on(stopped: Training) -> None:
+    checkpoint, facts = stopped.checkpoint, order_facts(stopped.dataset, CONFIG)
+    stored = checkpoint.state
+    assert stored["strategy"]["fields"].pop("compression") is None
+    content = json.dumps(stored).encode()
+    older = replace(checkpoint, files={**checkpoint.files, "state.json": (len(content), sha256(content).hexdigest())})
+    before = checkpoint.storage.read("state.json")
+    try:
+        checkpoint.storage.write("state.json", content)
+        check_resumable(older, AllReduce(), facts)
+        with pytest.raises(EchelonError, match=r"'compression': None.*now.*'compression': 'bf16'"):
+            check_resumable(older, AllReduce(compression="bf16"), facts)
+    finally:
+        checkpoint.storage.write("state.json", before)
 
 
 @pytest.mark.parametrize("damage", ["a bit", "a missing file", "no commit"])

@@ -53,10 +53,9 @@ class Int8:
     def encode(self, values: Tensor) -> Tensor:
         rows, length = values.shape
         chunks = values.float().reshape(rows, -1, min(CHUNK, length))
-        scales = chunks.abs().amax(2, keepdim=True) / LARGEST
-        # A chunk of zeros has the scale 0; of one that is not finite the scale says so.
-        steps = chunks / scales.masked_fill(scales == 0, 1)
-        whole = steps.round().nan_to_num(0).to(torch.int8).reshape(rows, length)
+        scales = torch.maximum(chunks.amax(2, keepdim=True), -chunks.amin(2, keepdim=True)) / LARGEST
+        # A chunk of zeros has the scale 0; of one that is not finite the scale says so, whatever its whole numbers are.
+        whole = (chunks * scales.masked_fill(scales == 0, 1).reciprocal()).round_().to(torch.int8).reshape(rows, length)
         return torch.cat([scales.reshape(rows, -1).view(torch.uint8), whole.view(torch.uint8)], 1)
 
     def decode(self, data: Tensor, length: int) -> Tensor:

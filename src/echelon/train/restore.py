@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from echelon.errors import EchelonError
 from echelon.sync.protocol import ReplicaState, Strategy
 from echelon.train.checkpoint import STRATEGY, Checkpoint, Part, replica, strategy_shard
 from echelon.train.config import RunConfig
-from echelon.train.learner import describe, rebuild
+from echelon.train.learner import describe
 from echelon.train.progress import Progress
 from echelon.train.snapshot import (
     copied,
@@ -75,8 +76,13 @@ def check_resumable(checkpoint: Checkpoint, strategy: Strategy, facts: dict[str,
     """
     state = checkpoint.state
     _refuse_other(state["facts"], facts, checkpoint.storage.url)
-    # Rebuilt, so that options that it was made before count as their defaults.
-    _refuse_other(describe(rebuild(state["strategy"])), describe(strategy), checkpoint.storage.url)
+    _refuse_other(_with_defaults(state["strategy"], strategy), describe(strategy), checkpoint.storage.url)
+
+
+def _with_defaults(stored: dict[str, Any], strategy: Strategy) -> dict[str, Any]:
+    """A stored strategy with the options that are newer than it, which it did not have."""
+    defaults = {f.name: f.default for f in fields(strategy) if f.default is not MISSING}  # type: ignore[arg-type]
+    return {**stored, "fields": {**defaults, **stored["fields"]}}
 
 
 def restore(
