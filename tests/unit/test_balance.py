@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from echelon.data.plan import deal
 from echelon.train.balance import LEAST_KEPT, MEMORY, Balance, Deal, judge, too_coarse
-from echelon.train.cost import Cost, fit, perfect_seconds
+from echelon.train.cost import Cost, fit, perfect_seconds, relative_error
 from echelon.train.pace import Pace
 from echelon.train.split import Bounds, fastest_counts, fewest_moves, moved, slowest, within
 
@@ -95,6 +95,12 @@ def test_no_cost_is_negative(paces: list[Pace]) -> None:
     found = fit(paces)
     assert found.fixed >= 0
     assert found.per_row >= 0
+
+
+def test_the_error_of_a_fit_is_that_of_its_mean() -> None:
+    rng = np.random.default_rng(0)
+    fits = [fit([Pace(50, 1 + 0.1 * e, 0.1) for e in rng.standard_normal(4)]).seconds(50) for _ in range(2000)]
+    assert relative_error([Pace(50, 1.0, 0.1)] * 4) == pytest.approx(np.std(fits), rel=0.1)
 
 
 def test_one_number_of_rows_says_nothing_of_the_fixed_time() -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from echelon.errors import EchelonError
-from echelon.train.cost import Cost, fit, perfect_seconds
+from echelon.train.cost import Cost, fit, perfect_seconds, relative_error
 from echelon.train.every import Every
 from echelon.train.pace import Pace
 from echelon.train.split import Bounds, fastest_counts, fewest_moves, slowest, within
@@ -21,7 +21,7 @@ from echelon.train.split import Bounds, fastest_counts, fewest_moves, slowest, w
 DEADBAND = 0.03
 """The least gain, as a part of a step's time, for which lanes are dealt again."""
 NOISE = 2.0
-"""A gain must be so many times as large as the standard errors of the paces that promise it."""
+"""A gain must be so many times as large as the standard error of the times that promise it."""
 SLACK = 0.005
 """What a step may take longer than the best one, as a part of it, for fewer lanes that change their worker."""
 LEAST_KEPT = 4
@@ -151,7 +151,7 @@ def judge(balance: Balance, batch_size: int, most: Sequence[int]) -> Verdict:
     bounds = [Bounds(-(-held // LEAST_KEPT), max(held, limit)) for held, limit in zip(now, most, strict=True)]
     before = slowest(costs, now, lane_rows)
     best = slowest(costs, fastest_counts(costs, lanes, lane_rows, bounds), lane_rows)
-    error = max(paces[-1].error for paces in balance.paces)
+    error = max(map(relative_error, balance.paces))
     if before - best > max(DEADBAND, NOISE * error) * before:
         counts = fewest_moves(now, within(costs, best * (1 + SLACK), lane_rows, bounds))
         return Verdict(counts, before, slowest(costs, counts, lane_rows))

@@ -39,7 +39,7 @@ def fit(paces: Sequence[Pace]) -> Cost:
     Args:
         paces: at least one, the oldest first.
     """
-    weights = [FORGETTING**age for age in reversed(range(len(paces)))]
+    weights = _weights(paces)
 
     def total(*values: float) -> float:
         return math.fsum(weight * value for weight, value in zip(weights, values, strict=True))
@@ -55,6 +55,17 @@ def fit(paces: Sequence[Pace]) -> Cost:
     if per_row <= 0:
         return Cost(seconds / count, 0.0)
     return Cost(fixed, per_row) if fixed > 0 else Cost(0.0, products / squares)
+
+
+def relative_error(paces: Sequence[Pace]) -> float:
+    """The standard error of a fitted time, relative to it: that of the weighted mean of the paces."""
+    weights = _weights(paces)
+    squares = math.fsum((weight * pace.error) ** 2 for weight, pace in zip(weights, paces, strict=True))
+    return math.sqrt(squares) / math.fsum(weights)
+
+
+def _weights(paces: Sequence[Pace]) -> list[float]:
+    return [FORGETTING**age for age in reversed(range(len(paces)))]
 
 
 def perfect_seconds(costs: Sequence[Cost], rows: float) -> float:
