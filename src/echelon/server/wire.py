@@ -42,6 +42,12 @@ def encode(header: Header, tensors: dict[str, Tensor] | None = None) -> list[byt
     return [json.dumps({**header, "tensors": forms}).encode(), *frames]
 
 
+def with_header(frames: Sequence[bytes], header: Header) -> list[bytes]:
+    """The frames of a message with the same tensors, which are not copied, and other fields."""
+    forms = json.loads(frames[0])["tensors"]
+    return [json.dumps({**header, "tensors": forms}).encode(), *frames[1:]]
+
+
 def decode(frames: Sequence[bytes]) -> tuple[Header, dict[str, Tensor]]:
     """Header and tensors, over memory of their own.
 

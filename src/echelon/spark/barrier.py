@@ -67,7 +67,7 @@ def run_gang(
         CommunicationError, StorageError: processes, hosts, the network or the storage failed. Worth another try.
     """
     require_fixed_executors(session)
-    meeting = Rendezvous(*_driver_address(session), run_id, attempt)
+    meeting = Rendezvous(*driver_address(session), run_id, attempt)
     with laid(probe) as token:
         invitation = Invitation(meeting.address, workers, cpus_per_worker, start_seconds, token)
         # Planned while an executor that died may be coming back.
@@ -148,7 +148,7 @@ def _hear_last_words(watch: Watch) -> None:
         time.sleep(0.05)
 
 
-def _driver_address(session: SparkSession) -> tuple[str, str]:
+def driver_address(session: SparkSession) -> tuple[str, str]:
     """(address to listen on, name to give to the workers) of the driver's one interface."""
     if is_local(str(session.conf.get("spark.master"))):
         return "127.0.0.1", "127.0.0.1"

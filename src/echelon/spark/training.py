@@ -1,4 +1,4 @@
-"""A training whose workers are the tasks of a barrier stage."""
+"""A training whose workers are tasks of Spark: those of a barrier stage, or such as a parameter server needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from echelon.spark.barrier import run_gang
 from echelon.spark.probe import Probe
 from echelon.spark.recover import retried
 from echelon.spark.rendezvous import Member
+from echelon.spark.served import serve_on_spark
 from echelon.spark.slots import TooFewSlots
+from echelon.sync.server import ParameterServer
 from echelon.train.checkpoint import newest
 from echelon.train.progress import Progress
 from echelon.train.run import Event, RunFolder
@@ -105,6 +107,8 @@ class _Training:
 
 
 def _launch(session: SparkSession, job: Job, workers: int, attempt: int, on_event: Callable[[Event], None]) -> Progress:
+    if isinstance(job.strategy, ParameterServer):
+        return serve_on_spark(session, job, workers, attempt, on_event)
     results = run_gang(
         session,
         _Work(job),
