@@ -13,6 +13,10 @@ from echelon.data.plan import steps_in_epoch
 from echelon.errors import EchelonError
 from echelon.launch.local import train_here
 from echelon.launch.torchrun import started_by_torchrun, train_as_rank
+from echelon.server.keys import require_zmq
+from echelon.server.local import serve_here
+from echelon.sync.server import ParameterServer
+from echelon.train.balance import Cadence
 from echelon.train.checkpoint import newest_whole
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, FINISHED, RUNNING, results_of
@@ -122,23 +126,45 @@ def _run(
     job: Job, place: Place, folder: RunFolder, start: Callable[[], None], on_event: OnEvent
 ) -> tuple[Progress, int]:
     """The progress, and how many workers there were at the end."""
-    if started_by_torchrun():
+    asynchronous = isinstance(job.strategy, ParameterServer)
+    if asynchronous:
+        _check_asynchronous(job, place)
+    if started_by_torchrun() and not asynchronous:
         progress, world = train_as_rank(job, start, on_event)
         return progress, world.size
     if not place.on_spark:
         start()
-        return train_here(job, folder.start_attempt(), on_event), 1
+        train = serve_here if asynchronous else train_here
+        return train(job, folder.start_attempt(), on_event), 1
     # Spark is imported only where it is needed: one worker trains without it.
     from echelon.spark.session import session
     from echelon.spark.slots import require_slots
     from echelon.spark.training import train_on_spark
 
-    spark = session(place.master, place.workers, place.conf)
+    # Workers that do not wait for each other need neither executors that stay nor slots at the same time.
+    spark = session(place.master, place.workers, place.conf, gang=not asynchronous)
     # A run that cannot begin leaves no folder behind, which would be in the way of the same command with fewer workers.
-    require_slots(spark, place.workers)
+    require_slots(spark, 1 if asynchronous else place.workers)
     start()
     trained = train_on_spark(spark, job, place.workers, on_event)
     return trained.progress, trained.workers
+
+
+def _check_asynchronous(job: Job, place: Place) -> None:
+    """
+    Raises:
+        EchelonError: the workers of a parameter server cannot be started so, or are told what they know themselves.
+    """
+    if place.size > 1 and not place.on_spark:
+        raise EchelonError(
+            "the workers of a parameter server are tasks of Spark: start them with --workers, not with torchrun"
+        )
+    if Cadence.parse(job.config.balance) or job.weights:
+        raise EchelonError(
+            "the workers of a parameter server take as much work as they can: leave out --balance and weights"
+        )
+    if place.on_spark:
+        require_zmq()
 
 
 def _reached(folder: RunFolder) -> Progress:
