@@ -13,6 +13,7 @@ from test_comm import together
 from echelon.comm import Comm
 from echelon.sync.codec import Encoding, codec_of
 from echelon.sync.inflight import begin_mean
+from echelon.world import World
 
 NUMBERS = 300_001
 ROUNDS = 40
@@ -113,6 +114,13 @@ def test_fewer_numbers_than_ranks(tmp_path: Path) -> None:
     first, *others = together(3, tmp_path / "tiny", _tiny)
     assert first == pytest.approx([7 / 3, -2 / 3], rel=1e-5)
     assert others == [first, first]
+
+
+def test_one_process_takes_what_several_owed() -> None:
+    owed = torch.ones(3)
+    for expected in ([3.0, 3.0, 3.0], [2.0, 2.0, 2.0]):
+        flight = begin_mean(Comm(World(0, 1)), torch.full((3,), 2.0), codec_of("int8"), owed)
+        assert flight.result().tolist() == expected
 
 
 def _one_goes(comm: Comm) -> None:

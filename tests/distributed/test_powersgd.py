@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from echelon.comm import Comm
 from echelon.sync import AllReduce
 from echelon.sync.powersgd import FACTOR, PowerSGDReplica
-from echelon.sync.protocol import Tally
+from echelon.sync.protocol import ReplicaState, Tally
 from echelon.world import World
 
 STEPS, RANK, WHOLE_STEPS = 8, 2, 2
@@ -160,3 +160,15 @@ def test_one_process_sends_nothing_and_keeps_nothing() -> None:
     assert all(torch.equal(p.grad, g) for p, g in zip(replica.module.parameters(), whole))
     assert not [name for name in replica.state().shared if name.startswith(FACTOR)]
     assert comm.bytes_sent == 0
+
+
+def test_one_process_takes_what_several_owed() -> None:
+    replica = PowerSGDReplica(model(), Comm(World(0, 1)), 1)
+    owed = torch.full((16, 75), 0.5)
+    replica.restore(ReplicaState(own={"lost/net.0.weight": owed}))
+    for step in range(2):
+        replica.module.zero_grad()
+        (replica.module(rows(0, 0, 4)).sum() * 0).backward()
+        replica.before_step(4, Tally(weight=4))
+        kernel = replica.module.net[0].weight.grad
+        assert torch.equal(kernel.view(16, 75), owed if step == 0 else torch.zeros(16, 75)), "once"

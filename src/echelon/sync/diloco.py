@@ -78,7 +78,8 @@ class DiLoCo:
 class DiLoCoReplica(LocalReplica):
     """See `echelon.sync.protocol.Replica`.
 
-    Vectors of all parameters: the agreed ones, where this replica's round began, momentum, and what encoding lost.
+    Vectors of all parameters: the agreed ones, momentum, what encoding lost, and, where that is elsewhere, the
+    parameters with which this replica's round began.
     """
 
     def __init__(self, objective: nn.Module, comm: Comm, strategy: DiLoCo) -> None:
@@ -87,7 +88,7 @@ class DiLoCoReplica(LocalReplica):
         self._codec = codec_of(strategy.exchange)
         self._flat = Flat(objective)
         self._theta = self._flat.read()
-        self._begin = self._theta.clone()
+        self._begin = self._theta
         self._momentum = torch.zeros_like(self._theta)
         self._lost = torch.zeros(len(self._theta) if self._codec else 0, device=self._theta.device)
         self._flight: InFlight | None = None
@@ -121,7 +122,7 @@ class DiLoCoReplica(LocalReplica):
         self._theta -= self._strategy.outer_lr * (gradient + mu * self._momentum)
 
     def _go_on_from(self, vector: Tensor) -> None:
-        self._begin = vector.clone()
+        self._begin = vector
         self._flat.write(vector)
 
     @contextmanager

@@ -70,7 +70,13 @@ def begin_mean(comm: Comm, values: Tensor, codec: Codec | None, residual: Tensor
         residual: [numbers] float32, what earlier exchanges lost; replaced by what this one loses. Not used without a
             codec.
     """
-    if comm.world.size == 1 or not values.numel():
+    if not values.numel():
+        return arrived(values)
+    if comm.world.size == 1:
+        if codec is not None:
+            # What this one owes from when it had peers.
+            values += residual
+            residual.zero_()
         return arrived(values)
     return InFlight(_whole(comm, values) if codec is None else _encoded(comm, values, codec, residual))
 

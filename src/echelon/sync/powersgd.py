@@ -42,6 +42,7 @@ class PowerSGDReplica:
         generator = torch.Generator().manual_seed(0)
         self._factors: dict[str, Tensor] = {}
         self._lost: dict[str, Tensor] = {}
+        self._due: dict[str, Tensor] = {}
         for name, parameter in self._named.items():
             if parameter.ndim < 2 or comm.world.size == 1:
                 continue
@@ -60,6 +61,9 @@ class PowerSGDReplica:
         scale_gradients(self.module, self._comm.world.size / total.weight if total.weight else 0.0)
         if self._comm.world.size > 1:
             self._mean()
+        for name, owed in self._due.items():
+            _matrix(_gradient(self._named[name])).add_(owed.to(self._named[name]))
+        self._due = {}
         return total
 
     def _mean(self) -> None:
@@ -99,14 +103,16 @@ class PowerSGDReplica:
     def restore(self, state: ReplicaState) -> None:
         for kind, stored, held in ((FACTOR, state.shared, self._factors), (LOST, state.own, self._lost)):
             for name, tensor in held.items():
-                found = stored.get(f"{kind}/{name}")
-                if found is not None and found.shape != tensor.shape:
+                found = stored.get(f"{kind}/{name}", tensor)
+                if found.shape != tensor.shape:
                     raise EchelonError(
                         f"the checkpoint's {kind} of the gradient of {name} has the shape {tuple(found.shape)} and not "
                         f"{tuple(tensor.shape)}: go on with the model that it was made with"
                     )
-                if found is not None:
-                    tensor.copy_(found)
+                tensor.copy_(found)
+        if self._comm.world.size == 1:
+            # It needs no products any more, and takes what was owed at once.
+            self._due = {name.partition("/")[2]: owed for name, owed in state.own.items()}
 
 
 def _gradient(parameter: Tensor) -> Tensor:
