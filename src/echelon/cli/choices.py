@@ -11,6 +11,7 @@ from echelon.sync.allreduce import POWERSGD_RANK, AllReduce
 from echelon.sync.averaging import Averaging
 from echelon.sync.diloco import DiLoCo
 from echelon.sync.protocol import Strategy
+from echelon.sync.server import ParameterServer
 from echelon.train.config import option
 
 
@@ -44,13 +45,13 @@ class PlaceOptions:
 class StrategyOptions:
     """How the workers agree."""
 
-    strategy: Literal["allreduce", "averaging", "diloco"] = option(
+    strategy: Literal["allreduce", "averaging", "diloco", "server"] = option(
         "allreduce",
         "allreduce: gradients in every step; averaging: parameters every --sync-every steps (SparkNet); "
-        "diloco: the same, through an outer optimizer",
+        "diloco: the same, through an outer optimizer; server: a parameter server, where nobody waits",
     )
     sync_every: int | None = option(
-        None, "averaging, diloco: local steps of a round (default: the recipe's; 100 for diloco)"
+        None, "averaging, diloco, server: local steps of a round (default: the recipe's; 100 for diloco)"
     )
     find_unused_parameters: bool = option(False, "allreduce: for models that leave parameters out in some steps")
     compression: Literal["bf16", "fp16", "powersgd"] | None = option(
@@ -65,19 +66,24 @@ class StrategyOptions:
         None, "diloco: send displacements as fp32 (the default), bf16 or int8"
     )
     overlap: bool = option(False, "diloco: send those of a round while the next one computes")
+    scale: Literal["mean", "staleness"] | None = option(
+        None, "server: a change counts one worker's share (mean, the default), or less the staler it is (staleness)"
+    )
 
     def chosen(self, default_sync_every: int) -> Strategy:
         """The strategy.
 
         Args:
-            default_sync_every: the recipe's, of averaging.
+            default_sync_every: the recipe's, of averaging and the server.
 
         Raises:
             EchelonError: a flag was given that is another strategy's, or a value makes no sense.
         """
         self._refuse_strangers()
+        every = default_sync_every if self.sync_every is None else self.sync_every
+        if self.strategy == "server":
+            return ParameterServer(every, self.scale or ParameterServer.scale)
         if self.strategy == "averaging":
-            every = default_sync_every if self.sync_every is None else self.sync_every
             return Averaging(every, self.slow_momentum, self.slow_lr)
         if self.strategy == "diloco":
             names = ("sync_every", "outer_lr", "outer_momentum", "exchange")
@@ -98,9 +104,10 @@ class StrategyOptions:
 
 
 _STRATEGIES_OF = {
-    "sync_every": ("averaging", "diloco"),
+    "sync_every": ("averaging", "diloco", "server"),
     "find_unused_parameters": ("allreduce",), "compression": ("allreduce",), "powersgd_rank": ("allreduce",),
     "slow_momentum": ("averaging",), "slow_lr": ("averaging",),
     "outer_lr": ("diloco",), "outer_momentum": ("diloco",), "exchange": ("diloco",), "overlap": ("diloco",),
+    "scale": ("server",),
 }  # fmt: skip
 """Which strategies an option is for."""
