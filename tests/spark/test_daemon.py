@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import psutil
+import pyarrow as pa
 
+from echelon.spark.barrier import run_gang
 from echelon.spark.job import run_tasks
 
 if TYPE_CHECKING:
@@ -26,3 +30,12 @@ def test_workers_are_forked_from_a_process_with_torch_and_without_threads(spark:
     assert has_torch
     # What holds a lock in another thread at the moment of the fork would hold it for ever in the child.
     assert threads == 1
+
+
+def test_gangs_and_dataframes_have_workers_of_one_process(spark: SparkSession) -> None:
+    def parents(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pydict({"parent": [os.getppid() for _ in batches][:1]})
+
+    (row,) = spark.range(0, 1, 1, 1).mapInArrow(parents, "parent long").collect()
+    (gang,) = run_gang(spark, lambda member: str(os.getppid()).encode(), 1, run_id="parent", attempt=1)
+    assert row["parent"] == int(gang)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import re
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pickle import PickleError
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,15 +20,16 @@ import pyarrow as pa
 
 from echelon.comm import is_communication_failure
 from echelon.errors import EchelonError, StorageError
-from echelon.spark.background import BackgroundJob, Tasks
+from echelon.spark.background import BackgroundJob, Collectable, Tasks
 from echelon.spark.failure import Failure, describe, from_spark, to_error
+from echelon.spark.packed import Packed, pack
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark import RDD
+    from pyspark.sql import DataFrame, SparkSession
 
 Item = TypeVar("Item")
 OnProgress = Callable[[Tasks], None]
-_RESULT = "item int, result binary"
 _POLL_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
@@ -55,29 +57,29 @@ def run_tasks(
     """
     if not items:
         return []
-    sent, reports = send(session, items), Reports(session)
+    numbered, packed, reports = list(enumerate(_pickled(items))), _packed(fn), Reports(session)
 
-    def task(indices: Iterator[int]) -> Iterator[pa.RecordBatch]:
-        for index in indices:
+    def task(items: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        work = packed.unpacked()
+        for index, item in items:
             with reports.reporting(index) as outcome:
-                outcome.result = fn(sent(index))
+                outcome.result = work(pickle.loads(item))
             if outcome.failed:
                 return
-            yield pa.RecordBatch.from_pydict(
-                {"item": pa.array([index], pa.int32()), "result": pa.array([outcome.result], pa.binary())}
-            )
+            yield index, outcome.result
 
+    def plan() -> RDD[tuple[int, bytes]]:
+        # Not a DataFrame, which takes Spark longer to plan than a small task takes.
+        return session.sparkContext.parallelize(numbered, min(partitions or len(items), len(items))).mapPartitions(task)
+
+    return [result for _, result in sorted(collect(session, plan, reports, description, on_progress))]
+
+
+def _packed(fn: Callable[[Item], bytes]) -> Packed:
     try:
-        rows = collect(
-            session,
-            lambda: over_items(session, len(items), partitions, task, _RESULT),
-            reports,
-            description,
-            on_progress,
-        )
-    finally:
-        sent.forget()
-    return [bytes(row["result"]) for row in sorted(rows, key=lambda row: row["item"])]
+        return pack(fn)
+    except (TypeError, AttributeError, PickleError) as error:
+        raise EchelonError(f"the function cannot be sent to the tasks: {error}") from error
 
 
 class Outcome:
@@ -155,9 +157,7 @@ class Sent:
         self._broadcast = session.sparkContext.broadcast(pickled)
 
     def __call__(self, index: int) -> Any:
-        from pyspark.cloudpickle import loads
-
-        return loads(self._broadcast.value[index])
+        return pickle.loads(self._broadcast.value[index])
 
     def forget(self) -> None:
         """Frees the memory of the hosts. No task may be left."""
@@ -169,10 +169,14 @@ def send(session: SparkSession, items: Sequence[Any]) -> Sent:
     Raises:
         EchelonError: an item cannot be pickled.
     """
+    return Sent(session, _pickled(items))
+
+
+def _pickled(items: Sequence[Any]) -> list[bytes]:
     from pyspark.cloudpickle import dumps
 
     try:
-        return Sent(session, [dumps(item) for item in items])
+        return [dumps(item) for item in items]
     except (TypeError, AttributeError, PickleError) as error:
         raise EchelonError(f"the items cannot be sent to the tasks: {error}") from error
 
@@ -201,12 +205,12 @@ def over_items(
 
 def collect(
     session: SparkSession,
-    plan: Callable[[], DataFrame],
+    plan: Callable[[], Collectable],
     reports: Reports,
     description: str,
     on_progress: OnProgress | None = None,
-) -> list[Row]:
-    """The rows of a plan whose tasks report their errors.
+) -> list[Any]:
+    """The rows of a DataFrame, or elements of an RDD, whose tasks report their errors.
 
     Raises:
         EchelonError: as in `run_tasks`. PySparkException: the query itself is wrong.

@@ -22,6 +22,9 @@ _ALWAYS = {
     "spark.ui.showConsoleProgress": "false",
     # A gang that does not fit is looked at again every second instead of every 15.
     "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "1s",
+    # What Spark SQL sets for its own tasks. Python workers are shared by tasks with the same environment only, and with
+    # another one a host would import torch a second time for the first gang after a DataFrame.
+    "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
 }
 _LOCAL = {
     "spark.ui.enabled": "false",
