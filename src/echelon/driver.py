@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from echelon.data.manifest import open_dataset
@@ -18,6 +18,7 @@ from echelon.server.local import serve_here
 from echelon.sync.server import ParameterServer
 from echelon.train.balance import Cadence
 from echelon.train.checkpoint import newest_whole
+from echelon.train.heartbeat import beating, last_heartbeat
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, FINISHED, RUNNING, results_of
 from echelon.train.run import Event, RunFolder
@@ -89,21 +90,38 @@ def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) 
             results_of(state, progress, steps_per_epoch=steps, workers=workers, attempts=attempts, error=error)
         )
 
-    def start() -> None:
-        nonlocal begun
-        begin()
-        begun = True
-        conclude(RUNNING, _reached(folder))
+    with ExitStack() as alive:
 
-    try:
-        progress, workers = _run(job, place, folder, start, _harmless(on_event))
-    except BaseException as error:
+        def start() -> None:
+            nonlocal begun
+            before = folder.results.get("state")
+            begin()
+            begun = True
+            if before == RUNNING:
+                _tell_of_lost_driver(folder, on_event)
+            conclude(RUNNING, _reached(folder))
+            alive.enter_context(beating(folder))
+
+        try:
+            progress, workers = _run(job, place, folder, start, _harmless(on_event))
+        except BaseException as error:
+            if begun:
+                with suppress(Exception):  # what failed is more important than that it cannot be noted
+                    conclude(FAILED, _reached(folder), _why(error))
+            raise
         if begun:
-            with suppress(Exception):  # what failed is more important than that it cannot be noted
-                conclude(FAILED, _reached(folder), _why(error))
-        raise
-    if begun:
-        conclude(FINISHED, progress)
+            conclude(FINISHED, progress)
+
+
+def _tell_of_lost_driver(folder: RunFolder, on_event: OnEvent) -> None:
+    """Writes down why a run goes on that nobody ended, where the report finds it."""
+    attempt, last, reached = folder.newest_attempt(), last_heartbeat(folder), _reached(folder)
+    cause = f"its driver ended without a word: {last or 'of which no sign of life is left'}"
+    event = {"kind": "recovery", "step": reached.step, "epoch": None, "seconds": reached.seconds, "attempt": attempt}
+    event["cause"] = cause
+    if attempt and not folder.has_event_of_driver(attempt):
+        folder.add_event(event)
+    _harmless(on_event)(event)
 
 
 def _why(error: BaseException) -> str:

@@ -90,6 +90,10 @@ def _ending(run: RecordedRun) -> str:
     """Why the run is where it is, as a sentence."""
     if run.results.get("stopped_by"):
         return f"Training ended: {run.results['stopped_by']}."
+    if run.lost is not None:
+        return (
+            f"Its driver has stopped answering: {run.lost}. With --resume the run goes on from its newest checkpoint."
+        )
     if run.state == RUNNING:
         return "This page shows a run that was still going on, or was interrupted, when the page was made."
     return ""

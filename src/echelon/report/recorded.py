@@ -8,15 +8,17 @@ from typing import Any
 
 from echelon.report import format
 from echelon.report.history import History, build_history
+from echelon.train.heartbeat import Heartbeat, lost_driver
 from echelon.train.results import FINISHED
 from echelon.train.run import RunFolder
 
 Json = Mapping[str, Any]
+STOPPED_ANSWERING = "stopped answering"
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What was asked, what came out and what happened.
+    """What was asked, what came out and what happened. lost: the driver, if nothing was heard of it for long.
 
     config: config.json. results: results.json, or {} while there is none; of a run that is not finished, with the
     newest figures that its events tell.
@@ -26,6 +28,7 @@ class RecordedRun:
     config: Json
     results: Json = field(default_factory=dict)
     history: History = field(default_factory=History)
+    lost: Heartbeat | None = None
 
     @property
     def name(self) -> str:
@@ -34,10 +37,11 @@ class RecordedRun:
 
     @property
     def state(self) -> str:
-        """finished, failed or running; "not started" for a run without results.
-
-        A run that was killed with its driver still says that it is running.
+        """finished, failed or running; "stopped answering" for a run whose driver is gone without a word, "not started"
+        for one without results.
         """
+        if self.lost is not None:
+            return STOPPED_ANSWERING
         return str(self.results.get("state") or "not started")
 
     @property
@@ -54,7 +58,7 @@ def read_run(url: str) -> RecordedRun:
     """
     folder = RunFolder(url)
     config, history = folder.asked, build_history(folder.events())
-    return RecordedRun(folder.url, config, _newest(folder.results, history), history)
+    return RecordedRun(folder.url, config, _newest(folder.results, history), history, lost_driver(folder))
 
 
 def glance_at_run(url: str) -> RecordedRun:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from echelon.data.storage import open_storage
 from echelon.report import format
-from echelon.report.recorded import RecordedRun
+from echelon.report.recorded import STOPPED_ANSWERING, RecordedRun
 from echelon.report.summary import (
     Figure,
     facts,
@@ -22,7 +22,7 @@ from echelon.report.summary import (
     workers_label,
 )  # fmt: skip
 
-STYLE_OF_STATE = {"finished": "green", "failed": "red", "running": "yellow"}
+STYLE_OF_STATE = {"finished": "green", "failed": "red", "running": "yellow", STOPPED_ANSWERING: "red"}
 
 
 def evaluation_table(metrics: Mapping[str, float], baseline: Mapping[str, float], *, split: str = "") -> Table:
@@ -59,7 +59,7 @@ def runs_table(runs: Iterable[RecordedRun], root: str = "") -> Table:
     table = new_table("runs")
     table.collapse_padding, table.pad_edge = True, False
     table.add_column("run", overflow="fold")
-    table.add_column("state", no_wrap=True)
+    table.add_column("state")
     for name in ("steps", "metric", "time"):
         table.add_column(name, justify="right", no_wrap=name != "metric")
     for name in ("learner", "strategy × workers", "begun"):

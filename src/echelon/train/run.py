@@ -4,6 +4,7 @@
     attempt.json       the number of the newest start; an older one that is still alive must delete nothing
     checkpoints/       see `echelon.train.checkpoint`
     events/            what happened, as JSON lines in files <attempt>-<number>.jsonl
+    heartbeat.json     the driver's last sign of life; see `echelon.train.heartbeat`
     results.json       what came out
     train.log          the events as text
     report.html        the report
@@ -130,7 +131,11 @@ class RunFolder:
 
     def add_event(self, event: Event) -> None:
         """Writes one event of the driver, which comes after those of the attempt that it is about."""
-        self.storage.write(f"{EVENTS}/{event['attempt']}-99999.jsonl", (as_json(event) + "\n").encode())
+        self.storage.write(_of_driver(event["attempt"]), (as_json(event) + "\n").encode())
+
+    def has_event_of_driver(self, attempt: int) -> bool:
+        """Whether the driver has written one event after those of an attempt."""
+        return self.storage.exists(_of_driver(attempt))
 
     def events(self) -> list[Event]:
         """All events, those of an earlier attempt first."""
@@ -149,6 +154,10 @@ class RunFolder:
     def write_results(self, results: dict[str, Any]) -> None:
         self.storage.write(RESULTS, as_json(results).encode())
         self.storage.write(LOG, "".join(f"{as_text(e)}\n" for e in self.events()).encode())
+
+
+def _of_driver(attempt: int) -> str:
+    return f"{EVENTS}/{attempt}-99999.jsonl"
 
 
 def as_json(value: Any) -> str:
