@@ -38,7 +38,11 @@ LOCAL = (ANYWHERE[2], Kill(1, CHECKPOINT, step=12), Kill(0, EVALUATION, step=17)
 
 @pytest.mark.parametrize(
     ("strategy", "kills"),
-    [(AllReduce(), ANYWHERE), (Averaging(2), LOCAL), (DiLoCo(2, exchange="int8", overlap=True), LOCAL)],
+    [
+        (AllReduce(), ANYWHERE),
+        pytest.param(Averaging(2), LOCAL, marks=pytest.mark.slow),
+        (DiLoCo(2, exchange="int8", overlap=True), LOCAL),
+    ],
     ids=["allreduce", "averaging", "diloco"],
 )
 def test_kills_and_resumes_change_no_bit(
