@@ -15,7 +15,7 @@ from echelon.data.schema import Column, Schema
 from echelon.data.span import span_batches
 from echelon.data.storage import open_storage
 from echelon.data.write import write_dataset
-from echelon.errors import DataError
+from echelon.errors import DataError, EchelonError
 from echelon.spark.frame import write_frame
 
 if TYPE_CHECKING:
@@ -75,9 +75,39 @@ def test_the_same_rows_give_the_same_dataset_however_they_are_divided(frame: Dat
 
 
 def test_nulls_are_refused_with_the_columns_names(frame: DataFrame, tmp_path: Path) -> None:
-    holes = frame.selectExpr("id", "if(id < 2, null, text) as text", "if(id = 5, array(1.0D, null), array(0.0D)) as a")
+    holes = frame.selectExpr("id", "if(id < 2, null, text) as text", "if(id = 5, null, array(0.0D)) as a")
     with pytest.raises(DataError, match=r"of 90 rows there are nulls in column 'text' in 2, 'a' in 1"):
-        write_frame(holes, str(tmp_path))
+        write_frame(holes, str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("entries", ["array(1.0D, null)", "array(1.0D, 2.0D, cast(null as double))"])
+def test_a_null_within_a_list_is_found_while_writing(frame: DataFrame, tmp_path: Path, entries: str) -> None:
+    holes = frame.selectExpr("id", f"if(id = 5, {entries}, array(0.0D, 1.0D)) as `the.list`")
+    with pytest.raises(
+        EchelonError, match=r"part \d+ on .* failed: column 'the.list' has 1 nulls within its lists: fill them first"
+    ):
+        write_frame(holes, str(tmp_path / "data"))
+    assert not open_storage(tmp_path / "data").exists(MANIFEST)
+
+
+def test_a_split_that_cannot_be_a_folder_is_refused_once(frame: DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(EchelonError, match="a split cannot be called 'a/b'"):
+        write_frame(frame.selectExpr("id", "'a/b' as split"), str(tmp_path / "data"))
+
+
+def test_each_part_has_about_as_many_rows_and_the_order_of_their_keys(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echelon.spark.frame._PART_BYTES", 4_000)
+    rows = spark.range(0, 3_000, 1, 3).selectExpr("id", "if(id % 3 = 0, 'test', 'train') as split")
+    dataset = write_frame(rows, str(tmp_path), seed=3)
+    parts = [file.rows for file in dataset.manifest.splits["train"]]
+    assert len(parts) == 6
+    assert max(parts) < 1.4 * min(parts)
+    assert sum(parts) == 2_000
+    (batch,) = span_batches(dataset, "train", None, 0, 2_000, 2_000)
+    keyed = rows.filter("split = 'train'").selectExpr("id", "shiftrightunsigned(xxhash64(3, split, id), 1) as key")
+    assert batch["id"].tolist() == [row["id"] for row in keyed.orderBy("key").collect()]
 
 
 def test_a_column_of_another_kind_is_refused_by_name(frame: DataFrame, tmp_path: Path) -> None:

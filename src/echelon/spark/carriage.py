@@ -92,17 +92,24 @@ class Carriage:
 
     def unpack(self, batch: pa.RecordBatch) -> Iterator[Run]:
         """The rows of a packed batch that came back sorted by `ORDER`."""
-        if not len(batch):
-            return
-        parts = batch.column("part").to_numpy()
-        splits = batch.column("split").dictionary_encode()
-        codes = splits.indices.to_numpy()
-        starts = np.flatnonzero(np.diff(parts, prepend=-1) | np.diff(codes, prepend=-1))
         cells = [_arrive(column, batch.column(f"c{index}")) for index, column in enumerate(self.schema.columns)]
         rows = pa.RecordBatch.from_arrays(cells, schema=self.schema.to_arrow())
-        for start, end in zip(starts, [*starts[1:], len(batch)], strict=True):
-            split = splits.dictionary[int(codes[start])].as_py()
-            yield Run(int(parts[start]), split, rows.slice(int(start), int(end) - int(start)))
+        return runs_of(batch.column("part"), batch.column("split"), rows)
+
+
+def runs_of(parts: pa.Array, splits: pa.Array, rows: pa.RecordBatch) -> Iterator[Run]:
+    """Rows that came sorted by their parts and splits, cut where either changes.
+
+    parts, splits: int32 and strings, of each row.
+    """
+    if not len(rows):
+        return
+    numbers, encoded = parts.to_numpy(), splits.dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1) | np.diff(codes, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+        split = encoded.dictionary[int(codes[start])].as_py()
+        yield Run(int(numbers[start]), split, rows.slice(int(start), int(end) - int(start)))
 
 
 def place_keys(parts: int) -> NDArray[np.int32]:

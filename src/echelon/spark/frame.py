@@ -1,7 +1,8 @@
 """A DataFrame is written out once, as the same kind of dataset as any other: shuffled, and with tensors in cells.
 
-Two passes: the first counts rows and nulls and looks at the lengths of lists, so that nothing is written of a frame
-that cannot become a dataset; the second writes.
+Two passes: the first counts rows and nulls and looks at the lengths of lists, on which the schema and the number of
+data files depend; the second shuffles the rows as Spark has them and writes. Only there are lists unpacked, and once: a
+null within one ends the job before the dataset is committed.
 """
 
 from __future__ import annotations
@@ -11,19 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from echelon.data.cells import conform
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Column, Schema
-from echelon.data.shuffle import bucket_of
+from echelon.data.shuffle import KEY_BITS
 from echelon.data.storage import open_storage
 from echelon.data.write import commit, start
 from echelon.errors import DataError
-from echelon.spark.carriage import Carriage
+from echelon.spark.carriage import Run, place_keys, runs_of
 from echelon.spark.job import OnProgress, Reports, collect
-from echelon.spark.prepare import PART_BYTES, TRAIN
-from echelon.spark.scattered import Format, Written, bounded_batches, written
+from echelon.spark.prepare import TRAIN
+from echelon.spark.scattered import WRITTEN, Format, Written, bounded_batches, write_runs
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -42,6 +42,8 @@ _NUMBERS = {
 }
 _GUESSED_ROW_BYTES = 256
 _MOST_PARTS = 1_000
+# Of one task, which has nothing else to do: small ones, so that small frames are written by several.
+_PART_BYTES = 32 << 20
 
 
 def write_frame(
@@ -68,9 +70,8 @@ def write_frame(
 
     Raises:
         DataError: the frame is empty, has nulls or a column of another type (named), has other rows each time that it
-        is computed, or there is a dataset already.
-        WorkerFailed: the frame itself cannot be computed. CommunicationError, StorageError: processes or storage
-        failed.
+        is computed, or there is a dataset already. WorkerFailed: the frame itself cannot be computed, or a list holds
+        a null. CommunicationError, StorageError: processes or storage failed.
     """
     sources = [_source(field.name, field.dataType) for field in frame.schema.fields if field.name != SPLIT]
     if not sources:
@@ -79,30 +80,36 @@ def write_frame(
     start(storage, overwrite)
     rows, columns = _measured(frame, sources)
     schema = Schema(columns)
-    carriage = Carriage(schema, _parts(schema, rows))
-    plan, reports = _writing(_plain(frame, sources, seed), carriage, Format(storage.url, row_group_mb, compression))
-    with bounded_batches(frame.sparkSession, carriage):
-        results = collect(frame.sparkSession, plan, reports, f"Echelon: write {storage.url}", on_progress)
+    plan, reports = _writing(
+        _placed(frame, sources, seed, _parts(schema, rows)), schema, Format(storage.url, row_group_mb, compression)
+    )
+    with bounded_batches(frame.sparkSession, schema):
+        results = collect(frame.sparkSession, plan, reports, f"Echelon: write {storage.url}", on_progress, unit="part")
     whole = Written.merged((row["files"], bytes(row["sums"])) for row in results)
     _require_rows(whole, rows)
     return commit(storage, schema, whole.splits, shuffled=True)
 
 
-def _writing(plain: DataFrame, carriage: Carriage, form: Format) -> tuple[Callable[[], DataFrame], Reports]:
-    """What writes the rows of a plain frame, and where it reports mistakes in them."""
-    reports = Reports(plain.sparkSession)
+def _writing(placed: DataFrame, schema: Schema, form: Format) -> tuple[Callable[[], DataFrame], Reports]:
+    """What writes rows that are in their places, and where it reports mistakes in them."""
+    reports = Reports(placed.sparkSession)
 
-    def pack(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def runs(batches: Iterator[pa.RecordBatch]) -> Iterator[Run]:
         for batch in batches:
-            with reports.reporting(0) as outcome:
-                yield _packed(batch, carriage)
-            if outcome.failed:
-                return
+            cells = [batch.column(f"c{number}") for number in range(len(schema.names))]
+            rows = conform(schema, pa.RecordBatch.from_arrays(cells, names=list(schema.names)))
+            yield from runs_of(batch.column("part"), batch.column("split"), rows)
 
-    def plan() -> DataFrame:
-        return written(plain.mapInArrow(pack, carriage.ddl), carriage, form)
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext
 
-    return plan, reports
+        context = TaskContext.get()
+        with reports.reporting(context.partitionId() if context is not None else 0) as outcome:
+            outcome.result = write_runs(runs(batches), schema, form).to_batch()
+        if not outcome.failed:
+            yield outcome.result
+
+    return lambda: placed.mapInArrow(write, WRITTEN), reports
 
 
 def _require_rows(whole: Written, counted: int) -> None:
@@ -161,7 +168,7 @@ def _measured(frame: DataFrame, sources: list[_Source]) -> tuple[int, tuple[Colu
     if SPLIT in frame.columns:
         wanted.append(f.count_if(f.col(SPLIT).isNull()).alias("null split"))
     for number, source in enumerate(sources):
-        wanted.append(f.count_if(_has_null(source)).alias(f"null {number}"))
+        wanted.append(f.count_if(source.expression.isNull()).alias(f"null {number}"))
         if source.length is not None:
             wanted += [f.min(source.length).alias(f"min {number}"), f.max(source.length).alias(f"max {number}")]
     found = frame.agg(*wanted).collect()[0].asDict()
@@ -175,15 +182,6 @@ def _measured(frame: DataFrame, sources: list[_Source]) -> tuple[int, tuple[Colu
     return found["rows"], tuple(_column(source, found, number) for number, source in enumerate(sources))
 
 
-def _has_null(source: _Source) -> Expression:
-    from pyspark.sql import functions as f
-
-    null = source.expression.isNull()
-    if source.length is None or source.dtype == "uint8":
-        return null
-    return null | f.exists(source.expression, lambda entry: entry.isNull())
-
-
 def _column(source: _Source, found: Mapping[str, Any], number: int) -> Column:
     if source.length is None:
         return Column(source.name, source.dtype)
@@ -191,28 +189,27 @@ def _column(source: _Source, found: Mapping[str, Any], number: int) -> Column:
     return Column(source.name, source.dtype, (longest,) if shortest == longest > 0 else (None,))
 
 
-def _plain(frame: DataFrame, sources: list[_Source], seed: int) -> DataFrame:
-    """The frame with plain columns c0…, a split and a key that is a function of the row and the seed."""
+def _placed(frame: DataFrame, sources: list[_Source], seed: int, parts: int) -> DataFrame:
+    """The frame with columns c0…, and the split and the part of each row; each task has one part, in its final order.
+
+    The order is that of keys which are a function of the seed and the row's values.
+    """
     from pyspark.sql import functions as f
 
     cells = [source.expression.alias(f"c{number}") for number, source in enumerate(sources)]
     split = f.col(SPLIT).cast("string") if SPLIT in frame.columns else f.lit(TRAIN)
     plain = frame.select(split.alias("split"), *cells)
-    hashed = f.xxhash64(f.lit(seed), *plain.columns)
-    return plain.withColumn("key", f.shiftrightunsigned(hashed, 1))
-
-
-def _packed(batch: pa.RecordBatch, carriage: Carriage) -> pa.RecordBatch:
-    keys: NDArray = batch.column("key").to_numpy()
-    named = pa.RecordBatch.from_arrays(
-        [batch.column(f"c{number}") for number in range(len(carriage.schema.names))], names=list(carriage.schema.names)
-    )
-    rows = conform(carriage.schema, named)
-    return carriage.pack(rows, batch.column("split").to_pylist(), bucket_of(keys, carriage.parts), keys, 0, 0)
+    key = f.shiftrightunsigned(f.xxhash64(f.lit(seed), *plain.columns), 1)
+    # As `bucket_of`.
+    part = f.shiftright(f.shiftright("key", KEY_BITS - 32) * parts, 32).cast("int")
+    places = f.array(*map(f.lit, place_keys(parts).tolist()))
+    keyed = plain.withColumn("key", key).withColumn("part", part)
+    placed = keyed.repartition(parts, f.element_at(places, f.col("part") + 1))
+    return placed.sortWithinPartitions("part", "split", "key")
 
 
 def _parts(schema: Schema, rows: int) -> int:
     row = sum(
         _GUESSED_ROW_BYTES if column.is_variable or column.is_string else column.cell_bytes for column in schema.columns
     )
-    return max(1, min(_MOST_PARTS, -(-rows * row // PART_BYTES)))
+    return max(1, min(_MOST_PARTS, -(-rows * row // _PART_BYTES)))

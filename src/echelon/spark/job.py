@@ -209,8 +209,12 @@ def collect(
     reports: Reports,
     description: str,
     on_progress: OnProgress | None = None,
+    *,
+    unit: str = "item",
 ) -> list[Any]:
     """The rows of a DataFrame, or elements of an RDD, whose tasks report their errors.
+
+    unit: what messages call that of which errors are reported.
 
     Raises:
         EchelonError: as in `run_tasks`. PySparkException: the query itself is wrong.
@@ -222,7 +226,7 @@ def collect(
     finally:
         job.cancel()
     if (failure := reports.failure()) is not None:
-        raise to_error(failure, unit="item") from None
+        raise to_error(failure, unit=unit) from None
     if job.error is not None:
         raise (from_spark(job.error) if _of_tasks(job.error) else job.error) from None
     return job.rows

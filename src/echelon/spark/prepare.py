@@ -143,7 +143,7 @@ def prepare_dataset(
         return written(rows, carriage, Format(storage.url, row_group_mb, compression, sums_of))
 
     try:
-        with bounded_batches(session, carriage):
+        with bounded_batches(session, schema):
             results = collect(session, plan, reports, f"Echelon: prepare {storage.url}", on_progress)
     finally:
         sent.forget()

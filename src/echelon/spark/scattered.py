@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from echelon.data.cells import Decoded, decode
 from echelon.data.manifest import DataFile
+from echelon.data.schema import Schema
 from echelon.data.storage import open_storage
 from echelon.data.write import PartWriter
-from echelon.spark.carriage import ORDER, PLACE, Carriage
+from echelon.spark.carriage import ORDER, PLACE, Carriage, Run
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray]
 SumsOf = Callable[[str, Mapping[str, Decoded]], Mapping[str, NDArray]]
 
-_WRITTEN = "files string, sums binary"
+WRITTEN = "files string, sums binary"
+"""Spark's schema of `Written.to_batch`."""
 _BATCH_BYTES = 16 << 20
 _UNKNOWN_CELL_BYTES = 64 << 10
 _MERGED_AT_ONCE = 32
@@ -90,27 +92,26 @@ def written(packed: DataFrame, carriage: Carriage, form: Format) -> DataFrame:
     """The plan that writes packed rows; its rows are for `Written.merged`."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield _write_parts(batches, carriage, form).to_batch()
+        yield write_runs((run for batch in batches for run in carriage.unpack(batch)), carriage.schema, form).to_batch()
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = ((row["files"], row["sums"]) for batch in batches for row in batch.to_pylist())
         yield Written.merged(rows).to_batch()
 
     placed = packed.repartition(carriage.parts, PLACE).sortWithinPartitions(*ORDER)
-    results = placed.mapInArrow(write, _WRITTEN)
+    results = placed.mapInArrow(write, WRITTEN)
     if carriage.parts <= _MERGED_AT_ONCE or form.sums_of is None:
         return results
     # Sums can be large: the driver gets a few, not one of each part.
-    return results.repartition(-(-carriage.parts // _MERGED_AT_ONCE)).mapInArrow(merge, _WRITTEN)
+    return results.repartition(-(-carriage.parts // _MERGED_AT_ONCE)).mapInArrow(merge, WRITTEN)
 
 
 @contextmanager
-def bounded_batches(session: SparkSession, carriage: Carriage) -> Iterator[None]:
+def bounded_batches(session: SparkSession, schema: Schema) -> Iterator[None]:
     """For the length of the block Spark hands rows to Python in batches of a bounded size."""
-    columns = carriage.schema.columns
     row = sum(
         _UNKNOWN_CELL_BYTES if column.is_variable else 64 if column.is_string else column.cell_bytes
-        for column in columns
+        for column in schema.columns
     )
     # Spark 3.5 counts rows only; from Spark 4 on bytes are counted too, and the guess at a row matters less.
     settings = {
@@ -130,12 +131,17 @@ def bounded_batches(session: SparkSession, carriage: Carriage) -> Iterator[None]
                 session.conf.set(name, old)
 
 
-def _write_parts(batches: Iterator[pa.RecordBatch], carriage: Carriage, form: Format) -> Written:
+def write_runs(runs: Iterable[Run], schema: Schema, form: Format) -> Written:
+    """Writes the runs of one task, each part and split to a file of its own.
+
+    Raises:
+        DataError: a split has no usable name, or rows do not fit the schema. StorageError: it cannot be written.
+    """
     storage, token = open_storage(form.url), _attempt_token()
     whole = Written()
     writer: PartWriter | None = None
     current: tuple[str, int] | None = None
-    for run in (run for batch in batches for run in carriage.unpack(batch)):
+    for run in runs:
         if writer is None or current != (run.split, run.part):
             if writer is not None and current is not None:
                 whole.files[current] = writer.close()
@@ -143,7 +149,7 @@ def _write_parts(batches: Iterator[pa.RecordBatch], carriage: Carriage, form: Fo
             writer = PartWriter(
                 storage,
                 run.split,
-                carriage.schema,
+                schema,
                 run.part,
                 token,
                 row_group_mb=form.row_group_mb,
@@ -151,7 +157,7 @@ def _write_parts(batches: Iterator[pa.RecordBatch], carriage: Carriage, form: Fo
             )
         writer.write(run.rows)
         if form.sums_of is not None:
-            whole.add(run.split, form.sums_of(run.split, decode(carriage.schema, run.rows)))
+            whole.add(run.split, form.sums_of(run.split, decode(schema, run.rows)))
     if writer is not None and current is not None:
         whole.files[current] = writer.close()
     return whole
