@@ -9,12 +9,13 @@ import pytest
 
 from echelon.cli.choices import StrategyOptions
 from echelon.errors import EchelonError
-from echelon.sync import AllReduce, Averaging, DiLoCo, Strategy
+from echelon.sync import AllReduce, Averaging, DiLoCo, ParameterServer, Strategy
 
 FLAGS: dict[str, dict[str, Any]] = {
     "allreduce": {"find_unused_parameters": True, "compression": "powersgd", "powersgd_rank": 2},
     "averaging": {"sync_every": 7, "slow_momentum": 0.0, "slow_lr": 0.5},
     "diloco": {"sync_every": 7, "outer_lr": 0.5, "outer_momentum": 0.0, "exchange": "int8", "overlap": True},
+    "server": {"sync_every": 7, "scale": "staleness"},
 }
 
 
@@ -24,6 +25,7 @@ FLAGS: dict[str, dict[str, Any]] = {
         ("allreduce", AllReduce(True, "powersgd", 2)),
         ("averaging", Averaging(7, 0.0, 0.5)),
         ("diloco", DiLoCo(7, 0.5, 0.0, "int8", True)),
+        ("server", ParameterServer(7, "staleness")),
     ],
 )
 def test_flags_reach_their_strategy(name: str, expected: Strategy) -> None:
@@ -34,6 +36,7 @@ def test_without_flags_the_defaults_hold() -> None:
     assert StrategyOptions().chosen(10) == AllReduce()
     assert StrategyOptions(strategy="averaging").chosen(12) == Averaging(12)
     assert StrategyOptions(strategy="diloco").chosen(12) == DiLoCo()
+    assert StrategyOptions(strategy="server").chosen(12) == ParameterServer(12)
     assert StrategyOptions(sync_every=1).chosen(12) == AllReduce(), "which is what it does"
 
 
