@@ -138,6 +138,7 @@ class Leases:
         No step of an epoch is granted while there are free ones of an earlier epoch. Among those, a worker goes on with
         the stream that has its number; else it takes the one with most steps left.
         """
+        self.expire(now)
         self.release(worker)
         free = [(index, stream) for index, stream in enumerate(self._streams) if stream.free]
         if not free or self._ended:
