@@ -74,6 +74,11 @@ class Summary:
     counts: Mapping[str, int]
     sums: Mapping[str, Arrays]
 
+    @property
+    def info(self) -> dict[str, Any]:
+        """What every recipe's dataset says of its problems, for `Addition.info`."""
+        return {"problems": {"count": self.problems, "first": [[p.item, p.reason] for p in self.reported]}}
+
 
 @dataclass(frozen=True)
 class Addition:
