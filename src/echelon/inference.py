@@ -82,9 +82,10 @@ def evaluate_run(
     if not rows:
         raise DataError(f"the split '{split}' of {dataset.url} has no rows to evaluate on")
     work = _work(folder, dataset, learner, forward)
+    # First, since a learner that cannot measure these rows says so here, before any worker starts.
+    baseline = work.learner.baseline(dataset, split)
     states = over(place, work, _evaluate, shares_of(dataset, [split], place))
-    metrics = compute_merged(metrics_of(work.learner), states)
-    return Evaluation(split, rows, metrics, work.learner.baseline(dataset, split))
+    return Evaluation(split, rows, compute_merged(metrics_of(work.learner), states), baseline)
 
 
 def predict_run(

@@ -8,9 +8,18 @@ from echelon.data.batch import Batch
 from echelon.data.span import span_batches
 from echelon.errors import DataError
 from echelon.recipes.images.learner import ImagesLearner
-from echelon.recipes.images.made import made_images, to_png, write_imagenet, write_tar
-from echelon.recipes.images.options import PrepareOptions
+from echelon.recipes.images.made import (
+    made_images,
+    to_datum,
+    to_png,
+    write_database,
+    write_imagenet,
+    write_tar,
+)
+from echelon.recipes.images.options import ImagesOptions, PrepareOptions
 from echelon.recipes.images.prepare import prepare
+from echelon.recipes.images.settings import learner_for
+from echelon.train.config import RunConfig
 
 SIZE = (8, 6)
 CLASSES = ["n01443537 goldfish, Carassius auratus", "n02056570 king penguin", "n02099601 golden retriever"]
@@ -46,6 +55,27 @@ def test_unlabelled_images_can_be_predicted_and_not_measured(spark, tmp_path):
     assert set(learner.predict(model, batch)["label"]) <= set(CLASSES)
     with pytest.raises(DataError, match="30 of 30 images have no label"):
         learner.update(learner.metrics(), model, batch)
+    with pytest.raises(DataError, match="30 of 30 images have no label"):
+        learner.baseline(dataset, "test")
     labelled = Batch({**batch.columns, "label": torch.zeros(30, dtype=torch.int64)}, {}, batch.rows)
     learner.update(metrics := learner.metrics(), model, labelled)
     assert 0 <= float(metrics["accuracy"].compute()) <= 1
+
+
+def test_what_is_evaluated_has_the_order_of_channels_of_what_was_trained_on(spark, tmp_path):
+    """An LMDB of Caffe does not say whether its pixels are RGB or BGR."""
+    images, labels = TRAIN
+    records = [(b"%03d" % row, to_datum(image, int(labels[row]))) for row, image in enumerate(images)]
+    write_database(tmp_path / "raw", records)
+    options = PrepareOptions(size="6x8", raw_channels="rgb", test_fraction=0)
+    dataset = prepare(spark, str(tmp_path / "raw"), str(tmp_path / "dataset"), options)
+    learner = learner_for(dataset, ImagesOptions(model="resnet", width=8), RunConfig(batch_size=10))
+    again = prepare(spark, str(tmp_path / "raw"), str(tmp_path / "again"), PrepareOptions(), fitting=learner)
+    found = [
+        {key: image.numpy() for batch in span_batches(each, split, None, 0, 30, 30)
+         for key, image in zip(batch.strings("key"), batch["image"], strict=True)}
+        for each, split in ((dataset, "train"), (again, "test"))
+    ]  # fmt: skip
+    for row, image in enumerate(images):
+        for each in found:
+            np.testing.assert_array_equal(each[f"{row:03d}"], image[::-1])

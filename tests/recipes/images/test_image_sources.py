@@ -9,7 +9,7 @@ from PIL import Image
 from echelon.errors import DataError
 from echelon.recipes.images.decode import BrokenImage, decode
 from echelon.recipes.images.folders import FILES_PER_ITEM
-from echelon.recipes.images.made import made_images, to_png, write_cifar_binary, write_class_folders
+from echelon.recipes.images.made import made_images, to_png, write_cifar_binary, write_class_folders, write_tar
 from echelon.recipes.images.rows import Division, Problem, Rows
 from echelon.recipes.images.sources import find_source
 
@@ -110,6 +110,17 @@ def test_class_folders_have_labels_in_the_order_of_their_names(tmp_path):
         for image, label, key in zip(part.images, part.labels, part.keys):
             assert source.classes[label] == key.split("/")[1]
             np.testing.assert_array_equal(image, images[int(key.split("/")[2][:5])])
+
+
+def test_archives_beside_class_folders_are_left_out_and_told(tmp_path):
+    images, labels = made_images(4, 2, SIZE)
+    write_class_folders(tmp_path, {"": (images, labels)}, ["ant", "bee"])
+    write_tar(tmp_path / "cat.tar", [("0.png", to_png(images[0]))])
+    (tmp_path / ".cache.tar").touch()
+    source, rows, problems = read_all(tmp_path)
+    assert source.classes == ("ant", "bee")
+    assert len(keys(rows["train"])) == 4
+    assert [(problem.item, problem.reason.partition(",")[0]) for problem in problems] == [("cat.tar", "left out")]
 
 
 def test_labels_in_the_test_folder_mean_the_same_where_it_lacks_a_class(tmp_path):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Column, Schema
 from echelon.errors import DataError
-from echelon.recipes.images.rows import UNLABELLED
 
 IMAGE, LABEL, KEY = "image", "label", "key"
 MEAN = "mean"
@@ -54,14 +51,13 @@ def check_fits(dataset: Dataset, classes: list[str], size: list[int]) -> None:
         )
 
 
-def check_labelled(labels: Tensor) -> None:
+def check_labelled(missing: int, images: int) -> None:
     """
     Raises:
-        DataError: some of these labels, int64 [n], are missing.
+        DataError: of so many images some labels are missing.
     """
-    missing = int((labels == UNLABELLED).sum())
     if missing:
         raise DataError(
-            f"{missing} of {len(labels)} images have no label, so nothing can be measured on them: "
+            f"{missing} of {images} images have no label, so nothing can be measured on them: "
             "use predict, or give a source with labels"
         )

@@ -17,7 +17,7 @@ from echelon.recipes.images.labelled import IMAGE, LABEL, MEAN, check_fits, chec
 from echelon.recipes.images.models.choice import network
 from echelon.recipes.images.models.classifier import Classifier, seen_size
 from echelon.recipes.images.models.googlenet import HEAD_WEIGHT
-from echelon.recipes.images.rows import TRAIN
+from echelon.recipes.images.rows import TRAIN, UNLABELLED
 from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, SOLVERS, rate
 from echelon.train.learner import Learner
 
@@ -34,7 +34,8 @@ class ImagesLearner(Learner):
     """Classifies images.
 
     classes: names in the order of the labels. size: height and width of the stored images. total_steps: of the whole
-    training, for the schedule.
+    training, for the schedule. raw_channels: of the unencoded pixels that the model was trained on, as of those in raw
+    files that it shall evaluate or predict; see `PrepareOptions`.
     The other fields are explained at `ImagesOptions` and `Solver`.
     """
 
@@ -62,6 +63,7 @@ class ImagesLearner(Learner):
     crop: int = 0
     pad: int = _QUICK.pad
     mirror: bool = _QUICK.mirror
+    raw_channels: str = "bgr"
 
     def __post_init__(self) -> None:
         _one_of("--schedule", self.schedule, SCHEDULES)
@@ -142,7 +144,7 @@ class ImagesLearner(Learner):
         return metrics | {"loss": MeanMetric()}
 
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
-        check_labelled(batch[LABEL])
+        check_labelled(int((batch[LABEL] == UNLABELLED).sum()), len(batch))
         logits, labels = model(batch[IMAGE]).float(), batch[LABEL]
         for name, metric in metrics.items():
             if name == "loss":
@@ -153,12 +155,16 @@ class ImagesLearner(Learner):
     def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
         """Of always giving the classes that are most frequent in training, in that order; where the dataset has no
         training rows, those that are most frequent in the split itself.
+
+        Raises:
+            DataError: images have no label.
         """
         counts = dataset.info["counts"]
         there = counts[split]
+        total = sum(there.values())
+        check_labelled(dataset.rows(split) - total, dataset.rows(split))
         known = counts.get(TRAIN) or there
         order = sorted(self.classes, key=lambda name: -known.get(name, 0))
-        total = sum(there.values())
         figures = {"accuracy": sum(there.get(name, 0) for name in order[:1]) / total}
         if len(self.classes) > 5:
             figures["top5"] = sum(there.get(name, 0) for name in order[:5]) / total

@@ -47,17 +47,19 @@ def prepare(
 
     Args:
         source: see `find_source`. fitting: the dataset is for this learner, to evaluate or to predict: it gets its
-            classes and size, a source without a test part is all for testing, and images may have no label (-1).
+            classes, size and order of raw channels, a source without a test part is all for testing, and images may
+            have no label (-1).
         overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to time.
 
     Raises:
         DataError: the source is unknown, does not fit, or holds not one good image.
         EchelonError: a CIFAR-10 batch is damaged, or Spark's tasks failed otherwise.
     """
-    size, division, classes = options.height_width, options.division, None
+    size, division, classes, channels = options.height_width, options.division, None, options.raw_channels
     if fitting is not None:
         size, division, classes = (fitting.size[0], fitting.size[1]), _EVERYTHING, fitting.classes
-    storage, found = find_source(source, size, division, classes, options.raw_channels == "bgr")
+        channels = fitting.raw_channels
+    storage, found = find_source(source, size, division, classes, channels == "bgr")
     if found.size not in (None, size) and fitting is not None:
         raise DataError(f"the images at {source} are {_sides(found.size)}, the model was trained on {_sides(size)}")
     size = found.size or size
@@ -67,7 +69,7 @@ def prepare(
         schema_of(size),
         found.items,
         _Read(storage),
-        conclude=_Conclude(found, size),
+        conclude=_Conclude(found, size, channels),
         sums_of=_Sums(len(found.classes)),
         bytes_of=lambda item: item.images * 3 * size[0] * size[1],
         shuffle_seed=options.shuffle_seed,
@@ -117,6 +119,7 @@ class _Conclude:
 
     source: Source
     size: tuple[int, int]
+    raw_channels: str
 
     def __call__(self, summary: spark.Summary) -> spark.Addition:
         classes = self.source.classes
@@ -129,7 +132,8 @@ class _Conclude:
             },
             "unlabelled": sum(summary.rows.values()) - sum(int(sums["counts"].sum()) for sums in summary.sums.values()),
             "converted": summary.counts.get(CONVERTED, 0),
-            "problems": {"count": summary.problems, "first": [[p.item, p.reason] for p in summary.reported]},
+            "raw_channels": self.raw_channels,
+            **summary.info,
         }
         if TRAIN not in summary.sums:
             return spark.Addition(info, {})

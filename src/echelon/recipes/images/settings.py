@@ -75,6 +75,7 @@ def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> 
         crop=options.crop if options.crop is not None else usual_crop(solver.model, (size[0], size[1])),
         pad=solver.pad,
         mirror=solver.mirror,
+        raw_channels=dataset.info.get("raw_channels", "bgr"),
     )
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from echelon.data.storage import Entry, Storage, open_storage
 from echelon.errors import DataError
 from echelon.recipes.images.archive_layout import find_archives
 from echelon.recipes.images.cifar import BINARY, PYTHON, find_cifar
-from echelon.recipes.images.folders import find_folders, find_photos
+from echelon.recipes.images.folders import find_folders, find_photos, is_hidden
 from echelon.recipes.images.lmdb_source import find_databases
 from echelon.recipes.images.meaning import some
 from echelon.recipes.images.parquet_source import find_parquet
-from echelon.recipes.images.rows import Division, Source
+from echelon.recipes.images.rows import Division, Problem, Reported, Source
 
 SUPPORTED = (
     "a folder of CIFAR-10 batches (binary or Python version) or one of them; "
@@ -25,6 +26,7 @@ SUPPORTED = (
     "image (encoded images, or pixels of 0 to 255 as bytes or a list: red, green and blue planes, square or of --size) "
     "and a column label (numbers or names), as SparkNet and Hugging Face's datasets write"
 )
+_OTHER_KINDS = (".tar", ".mdb", ".parquet")
 PREDICTED = "; to predict, images or an archive of them without labels"
 
 
@@ -70,9 +72,11 @@ def _recognised(
 ) -> Source | None:
     names = [entry.path for entry in entries]
     cifar = find_cifar(storage, [name for name in names if "/" not in name], division)
-    found = cifar or find_folders(names, size, division, classes)
+    if cifar is not None:
+        return cifar
+    found = find_folders(names, size, division, classes)
     if found is not None:
-        return found
+        return replace(found, items=(*_left_out(names), *found.items))
     found = (
         find_archives(storage, entries, size, division, classes)
         or find_databases(storage, entries, size, division, classes, blue_first)
@@ -82,6 +86,13 @@ def _recognised(
         return found
     photos = find_photos(names, size)
     return Source("images without labels", tuple(classes), photos) if photos else None
+
+
+def _left_out(names: Sequence[str]) -> list[Reported]:
+    """Sources of other kinds among files of which the class folders are taken, to be reported."""
+    others = [name for name in names if name.lower().endswith(_OTHER_KINDS) and not is_hidden(name)]
+    why = "left out, since there are class folders beside it: if it holds other images, prepare it by itself"
+    return [Reported(tuple(Problem(name, why) for name in others))] if others else []
 
 
 def _files(url: str) -> tuple[Storage, list[Entry]]:
