@@ -9,9 +9,10 @@ import pytest
 import torch.distributed as dist
 
 from echelon.errors import CommunicationError, DataError, StorageError
+from echelon.interfaces import interface_of
 from echelon.spark.failure import Failure, WorkerFailed, describe, from_spark, root_cause, to_error
 from echelon.spark.pulse import Watch
-from echelon.spark.rendezvous import Rendezvous, connect, interface_of, local_places, own_address
+from echelon.spark.rendezvous import Rendezvous, connect, local_places, own_address
 
 
 def failure(error: Exception, rank: int, order: int) -> Failure:
@@ -51,6 +52,8 @@ def test_the_drivers_error_says_who_and_what() -> None:
         ("Stage failed because ExecutorLostFailure (executor 1 exited)", CommunicationError, "ExecutorLost"),
         ("x\nTraceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'echelon'\n\tat org.x",
          WorkerFailed, "install Echelon on the workers too"),
+        ("Traceback (most recent call last):\n  File\nModuleNotFoundError: No module named 'mine.models'\n\tat org.x",
+         WorkerFailed, "install 'mine' on the workers too, or send it with them: --conf spark.submit.pyFiles=mine.py"),
         ("Traceback (most recent call last):\n  File\nechelon.errors.StorageError: disk full",
          StorageError, "disk full"),
         ("Traceback (most recent call last):\n  File\nechelon.errors.CommunicationError: no driver",
@@ -61,6 +64,7 @@ def test_what_spark_alone_says_is_sorted(said: str, kind: type[Exception], told:
     error = from_spark(RuntimeError(said))
     assert type(error) is kind
     assert told in str(error)
+    assert str(error).count("No module named") == said.count("No module named")
 
 
 def test_ranks_of_a_host_are_counted_by_host() -> None:

@@ -27,8 +27,22 @@ def from_spark(error: BaseException, *, lost: Sequence[str] = ()) -> EchelonErro
     for kind in (CommunicationError, StorageError):
         if last.startswith(f"{kind.__module__}.{kind.__name__}: "):
             return kind(last.partition(": ")[2])
-    hint = " (install Echelon on the workers too)" if "No module named 'echelon'" in last else ""
-    return WorkerFailed(f"a worker could not start: {last}{hint}\n\n{told}", rank=None, host=None, traceback=told)
+    if missing := re.search(r"No module named '([\w.]+)'", last):
+        message = f"a worker could not start: {last} ({_remedy(missing[1])})"
+    else:
+        message = f"a worker could not start: {last}\n\n{told}"
+    return WorkerFailed(message, rank=None, host=None, traceback=told)
+
+
+def _remedy(module: str) -> str:
+    """What to do where the workers lack a module that the driver has."""
+    package = module.partition(".")[0]
+    if package == "echelon":
+        return "install Echelon on the workers too"
+    return (
+        f"install '{package}' on the workers too, or send it with them: --conf spark.submit.pyFiles={package}.py, "
+        "or a zip file of a package"
+    )
 
 
 def _reason(text: str) -> str:
