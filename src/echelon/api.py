@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -29,12 +30,14 @@ from echelon.train.learner import Learner, describe
 from echelon.train.restore import check_resumable, order_facts
 from echelon.train.run import Event, RunFolder
 from echelon.train.trained import load_trained
+from echelon.train.unbegun import clear_unbegun, is_unbegun
 from echelon.train.worker import Job, check_trainable
 
 if TYPE_CHECKING:
     from echelon.sources import Data
 
 NO_CONF: Mapping[str, str] = {}
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -62,7 +65,8 @@ def fit(
         data: URL of a dataset, or of Parquet files (read in place), or a DataFrame (written once into the run).
         config: epochs, batch size and the like; when resuming, None is what the run was created with.
         strategy: how the workers agree; None is AllReduce, or when resuming the stored one.
-        run: URL of a new folder for all that comes out; None is `runs/<learner>-<date and time>`.
+        run: URL of a new folder for all that comes out, or of one whose run failed before its first step; None is
+            `runs/<learner>-<date and time>`.
         resume: go on from the newest checkpoint if there is such a run.
         weights: speeds of the workers, by which rows are dealt; None for equal ones.
         on_event: gets each event as it happens.
@@ -76,7 +80,7 @@ def fit(
     old = (resume or restarted()) and folder.exists()
     if old:
         config, strategy = config or folder.config, strategy or folder.strategy
-    elif place.is_first and folder.exists():
+    elif place.is_first and folder.exists() and not is_unbegun(folder):
         raise EchelonError(f"there is a run at {folder.url} already: resume it, or choose another folder")
     resolved, agreed = (config or RunConfig()).resolved(place.size), strategy or AllReduce()
     home = folder.storage.url_of("dataset")
@@ -89,6 +93,8 @@ def fit(
             _check_resumable(folder, learner, agreed, resolved, dataset)
             folder.change(learner, resolved, place.size)
         else:
+            if folder.exists() and is_unbegun(folder):
+                _log.warning("%s failed before its first step and is replaced: %s", folder.url, clear_unbegun(folder))
             folder.create(learner, agreed, resolved, dataset, place.size, recipe)
 
     job = Job(folder.url, url_of(data, home), learner, agreed, resolved, tuple(weights) if weights else None)

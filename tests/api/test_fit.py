@@ -142,6 +142,44 @@ def test_a_failure_is_written_down_with_its_cause(dataset: echelon.Dataset, tmp_
     assert "loss is" in results["error"]
 
 
+class NoModel(LineLearner):
+    def model(self) -> torch.nn.Module:
+        raise EchelonError("there is no compiler")
+
+
+def test_a_run_that_failed_before_its_first_step_does_not_stand_in_the_way(
+    dataset: echelon.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(EchelonError, match="there is no compiler"):
+        echelon.fit(NoModel(), dataset, CONFIG, run=folder)
+    assert json.loads((folder / "results.json").read_text())["state"] == "failed"
+    (folder / "notes.txt").write_text("mine")
+    run = echelon.fit(LineLearner(), dataset, CONFIG, run=folder)
+    assert "failed before its first step and is replaced: there is no compiler" in caplog.text
+    assert run.asked["learner"]["type"] == "line:LineLearner"
+    # What numbers the starts goes on, so that a process of the failed one is known to be old.
+    assert {event["attempt"] for event in run.events()} == {2}
+    assert (folder / "notes.txt").read_text() == "mine"
+    stored = (folder / "config.json").read_bytes()
+    with pytest.raises(EchelonError, match=r"there is a run at .* already"):
+        echelon.fit(LineLearner(), dataset, CONFIG, run=folder)
+    assert (folder / "config.json").read_bytes() == stored
+
+
+def test_a_run_that_failed_after_a_step_is_not_replaced(dataset: echelon.Dataset, tmp_path: Path) -> None:
+    class Tired(LineLearner):
+        def rate(self, step: int) -> float:
+            if step == 12:
+                raise EchelonError("enough")
+            return 1.0
+
+    with pytest.raises(EchelonError, match="enough"):
+        echelon.fit(Tired(), dataset, CONFIG, run=tmp_path / "run")
+    with pytest.raises(EchelonError, match=r"there is a run at .* already"):
+        echelon.fit(LineLearner(), dataset, CONFIG, run=tmp_path / "run")
+
+
 def test_the_threads_of_the_callers_process_stay(dataset: echelon.Dataset, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     run = echelon.fit(LineLearner(), dataset, CONFIG, run=tmp_path / "run")
