@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from echelon.comm import is_communication_failure
 from echelon.errors import CommunicationError, EchelonError
+from echelon.interfaces import interface_towards
 from echelon.train.failure import Failure, describe, root_cause, to_error
 from echelon.train.progress import Progress
 from echelon.train.run import Event, RunFolder
@@ -75,12 +76,18 @@ def train_as_rank(job: Job, create: Callable[[], None], on_event: Callable[[Even
         world, attempt=begin_attempt(job, create, store, world) if world.is_first else attempt_begun(store, world)
     )
     try:
-        return train_worker(world, dist.PrefixStore("work", store), job, on_event), world
+        return train_worker(world, dist.PrefixStore("work", store), job, on_event, _interface()), world
     except Exception as error:
         _report(error, store, world)
         if is_communication_failure(error):
             raise _cause(error, store, world) from error
         raise
+
+
+def _interface(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The network interface for collectives: the one that leads to the first host, unless the user has chosen."""
+    chosen = "GLOO_SOCKET_IFNAME" in environment or "NCCL_SOCKET_IFNAME" in environment
+    return None if chosen else interface_towards(environment["MASTER_ADDR"])
 
 
 def begin_attempt(job: Job, create: Callable[[], None], store: dist.Store, world: World) -> int:

@@ -14,11 +14,12 @@ import torch
 import torch.distributed as dist
 
 from echelon.errors import CommunicationError
+from echelon.interfaces import interface_of
 from echelon.spark.device import device_of
 from echelon.spark.failure import describe
 from echelon.spark.probe import Probe, pass_probe
 from echelon.spark.pulse import Present, Pulse
-from echelon.spark.rendezvous import Address, Member, connect, interface_of, local_places, own_address
+from echelon.spark.rendezvous import Address, Member, connect, local_places, own_address
 from echelon.world import World
 
 if TYPE_CHECKING:

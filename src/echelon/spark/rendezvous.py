@@ -6,8 +6,6 @@ torch's store cannot authenticate, so it listens on one address only, on a port 
 from __future__ import annotations
 
 import socket
-import struct
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +15,7 @@ from typing import Any
 import torch.distributed as dist
 
 from echelon.errors import CommunicationError
+from echelon.interfaces import interface_of, source_address
 from echelon.world import World
 
 Tell = Callable[[dict[str, Any]], None]
@@ -108,7 +107,7 @@ def own_address(task_address: str, driver_host: str) -> str:
     Spark's address of the task, unless its name leads to a loopback address (many hosts call themselves 127.0.1.1)
     while the driver is elsewhere: then the one that this host uses towards the driver.
     """
-    towards_driver = _source_address(driver_host)
+    towards_driver = source_address(driver_host)
     try:
         own = socket.gethostbyname(task_address)
     except OSError:
@@ -118,35 +117,6 @@ def own_address(task_address: str, driver_host: str) -> str:
     return own if interface_of(own) is not None else towards_driver
 
 
-def interface_of(address: str) -> str | None:
-    """The network interface that owns an IPv4 address; None where that cannot be told."""
-    names = [name for _, name in socket.if_nameindex()]
-    if ip_address(address).is_loopback:
-        return next((name for name in ("lo", "lo0") if name in names), None)
-    if not sys.platform.startswith("linux"):
-        return None
-    return next((name for name in names if _address_of(name) == address), None)
-
-
 def local_places(hosts: Sequence[str]) -> list[tuple[int, int]]:
     """By rank, (local rank, local size) of gangs whose rank r runs on hosts[r]."""
     return [(hosts[:rank].count(host), hosts.count(host)) for rank, host in enumerate(hosts)]
-
-
-def _source_address(target: str) -> str:
-    # Connecting a datagram socket only asks the routing table; nothing is sent.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((socket.gethostbyname(target), 9))
-        return str(probe.getsockname()[0])
-
-
-def _address_of(interface: str) -> str | None:
-    import fcntl
-
-    request_address = 0x8915  # SIOCGIFADDR
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            answer = fcntl.ioctl(probe.fileno(), request_address, struct.pack("256s", interface.encode()[:15]))
-        except OSError:
-            return None
-    return socket.inet_ntoa(answer[20:24])
