@@ -33,6 +33,12 @@ _LAST_WORDS_SECONDS = 1.0
 # A native function that keeps Python's lock to itself stops the pulse too, so silence alone must last for long.
 # A host that is cut off is noticed earlier: by the heartbeats of its executor.
 _SILENCE_SECONDS = 60.0
+# Spark tells at once of a process that is killed: who had been silent for so long by then went with its host.
+_LOST_HOST_SECONDS = 10.0
+
+
+class HostLost(CommunicationError):
+    """A host was cut off, or went with its network: no other process will come from there soon."""
 
 
 def run_gang(
@@ -44,6 +50,7 @@ def run_gang(
     attempt: int,
     cpus_per_worker: int = 1,
     start_seconds: float = START_SECONDS,
+    settle_seconds: float = SETTLE_SECONDS,
     silence_seconds: float = _SILENCE_SECONDS,
     on_event: OnEvent | None = None,
     probe: Probe | None = None,
@@ -56,6 +63,7 @@ def run_gang(
         run_id, attempt: keep the store of this launch apart from every other.
         cpus_per_worker: threads of torch in each worker.
         start_seconds: how long all ranks may take to come, and then to pass the probe.
+        settle_seconds: for how long the slots of executors must stay too few for so many workers before that is final.
         silence_seconds: how long nothing may be heard of a rank before it is given up.
         on_event: called in this thread with each event that a worker tells (and its "rank"). What it raises is logged.
         imports: modules that a worker loads before the others wait for it, beside those that the function needs.
@@ -65,6 +73,7 @@ def run_gang(
         WorkerFailed: the function raised, or a host does not see a path of the probe; the error of the rank where it
             began. Not worth another try.
         CommunicationError, StorageError: processes, hosts, the network or the storage failed. Worth another try.
+        HostLost is the one of them after which no executor is worth waiting for.
     """
     require_fixed_executors(session)
     meeting = Rendezvous(*driver_address(session), run_id, attempt)
@@ -72,7 +81,6 @@ def run_gang(
         invitation = Invitation(meeting.address, workers, cpus_per_worker, start_seconds, token)
         # Planned while an executor that died may be coming back.
         plan = _plan(session, invitation, fn, imports)
-        settle_seconds = SETTLE_SECONDS if attempt <= 1 else start_seconds
         require_slots(session, workers, settle_seconds=settle_seconds, wait_seconds=start_seconds)
         group = f"echelon-{run_id}-{attempt}-{meeting.address.port}"
         job = BackgroundJob(session, lambda: plan, group, "Echelon: workers that train together")
@@ -132,6 +140,9 @@ def _outcome(job: BackgroundJob, watch: Watch) -> list[bytes]:
         raise job.error
     cause = root_cause(list(watch.failures.values()))
     error = to_error(cause, lost=watch.wordless()) if cause else from_spark(job.error, lost=watch.wordless())
+    if isinstance(error, CommunicationError) and (silent := watch.silent(_LOST_HOST_SECONDS)):
+        names = ", ".join(map(str, silent))
+        raise HostLost(f"nothing was heard of {names} for {_LOST_HOST_SECONDS:.0f} s; {error}") from None
     raise error from None
 
 

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 from echelon.data.manifest import MANIFEST
 from echelon.errors import CommunicationError, StorageError
-from echelon.spark.barrier import run_gang
+from echelon.spark.barrier import HostLost, run_gang
 from echelon.spark.probe import Probe
 from echelon.spark.recover import retried
 from echelon.spark.rendezvous import Member
-from echelon.spark.served import serve_on_spark
-from echelon.spark.slots import TooFewSlots
-from echelon.sync.server import ParameterServer
+from echelon.spark.slots import SETTLE_SECONDS, START_SECONDS, TooFewSlots
 from echelon.train.checkpoint import newest
 from echelon.train.progress import Progress
 from echelon.train.run import Event, RunFolder
@@ -59,6 +57,7 @@ class _Training:
         self._session, self._job, self._workers, self._on_event = session, job, workers, on_event
         self._folder = RunFolder(job.run)
         self._attempt = 0
+        self._settle_seconds = SETTLE_SECONDS
         # What was told of the newest failure.
         self._lost: Event | None = None
 
@@ -69,7 +68,9 @@ class _Training:
         self._attempt = self._folder.start_attempt()
         while True:
             try:
-                progress = _launch(self._session, self._job, self._workers, self._attempt, self._on_event)
+                progress = _launch(
+                    self._session, self._job, self._workers, self._attempt, self._on_event, self._settle_seconds
+                )
                 return Trained(progress, self._attempt, self._workers)
             except TooFewSlots as few:
                 if self._lost is None:
@@ -77,6 +78,10 @@ class _Training:
                 if not few.slots:
                     raise CommunicationError(f"no host is left: {few}") from few
                 self._go_on_with(few.slots, self._lost)
+            except CommunicationError as error:
+                # An executor that died may be coming back.
+                self._settle_seconds = SETTLE_SECONDS if isinstance(error, HostLost) else START_SECONDS
+                raise
 
     def _go_on_with(self, slots: int, lost: Event) -> None:
         fewer = f"going on with {slots} of {self._workers} workers"
@@ -106,9 +111,14 @@ class _Training:
             _log.warning("a recovery could not be written down: %s", error)
 
 
-def _launch(session: SparkSession, job: Job, workers: int, attempt: int, on_event: Callable[[Event], None]) -> Progress:
-    if isinstance(job.strategy, ParameterServer):
-        return serve_on_spark(session, job, workers, attempt, on_event)
+def _launch(
+    session: SparkSession,
+    job: Job,
+    workers: int,
+    attempt: int,
+    on_event: Callable[[Event], None],
+    settle_seconds: float,
+) -> Progress:
     results = run_gang(
         session,
         _Work(job),
@@ -116,6 +126,7 @@ def _launch(session: SparkSession, job: Job, workers: int, attempt: int, on_even
         run_id=job.run.rstrip("/").rsplit("/", 1)[-1],
         attempt=attempt,
         cpus_per_worker=job.config.cpus_per_worker,
+        settle_seconds=settle_seconds,
         on_event=on_event,
         probe=Probe(read=((job.dataset, MANIFEST),), write=job.run),
         # The first optimizer of a process loads it, which takes as long as torch itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from echelon.errors import StorageError
 from echelon.train.checkpoint import Part, commit, delete_older, folder_of, write_part
@@ -80,6 +81,9 @@ class CheckpointWriter:
                 self._delete_older(step)
         except BaseException as error:
             self._error = error
+            # What there is of it is no use, and on a full disk stands in the way of saying what happened.
+            with suppress(Exception):
+                self._run.storage.delete_tree(folder_of(self._world.attempt, step))
 
     def _delete_older(self, step: int) -> None:
         """Best effort: who may not delete can still train. It is said once, and tried again with each checkpoint."""
