@@ -73,11 +73,13 @@ class Deaf(Client):
     pushing = False
 
 
-def test_200_workers_killed_before_the_acknowledgement_of_a_push_apply_each_row_once(
-    tmp_path: Path, numbered: Dataset
+@pytest.mark.parametrize("epochs", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_workers_killed_before_the_acknowledgement_of_each_push_apply_each_row_once(
+    tmp_path: Path, numbered: Dataset, epochs: int
 ) -> None:
-    epochs, deaths = 11, 0
-    config = RunConfig(epochs=epochs, batch_size=20, cpus_per_worker=torch.get_num_threads(), **QUIET)
+    """Twenty times, and two hundred times."""
+    deaths = 0
+    config = RunConfig(epochs=epochs, batch_size=20, **QUIET)
     job = order(tmp_path / "run", numbered, config, strategy=ParameterServer(1))
     with served(job, numbered) as server:
         while not server.conductor.ended:
@@ -91,7 +93,7 @@ def test_200_workers_killed_before_the_acknowledgement_of_a_push_apply_each_row_
 
 
 def test_a_lost_acknowledgement_is_asked_for_again_and_changes_nothing(tmp_path: Path, numbered: Dataset) -> None:
-    config = RunConfig(epochs=2, batch_size=20, cpus_per_worker=torch.get_num_threads(), **QUIET)
+    config = RunConfig(epochs=2, batch_size=20, **QUIET)
     job = order(tmp_path / "run", numbered, config)
     with served(job, numbered) as server, closing(Deaf(server.address, 20.0)) as client:
         work_for(client, job, world(0))
@@ -150,7 +152,7 @@ def test_a_worker_killed_in_a_lease_and_one_stopped_past_it_apply_each_row_once(
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_run_goes_on_with_another_number_of_workers(tmp_path: Path, numbered: Dataset, workers: int) -> None:
-    config = RunConfig(epochs=2, batch_size=20, max_steps=7, cpus_per_worker=torch.get_num_threads(), **QUIET)
+    config = RunConfig(epochs=2, batch_size=20, max_steps=7, **QUIET)
     short = order(tmp_path / "run", numbered, config)
     _train_in_threads(short, numbered, 2)
     whole = order(tmp_path / "run", numbered, RunConfig(**{**config.to_json(), "max_steps": None, "epochs": 3}))

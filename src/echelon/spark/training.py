@@ -14,7 +14,9 @@ from echelon.spark.barrier import HostLost, run_gang
 from echelon.spark.probe import Probe
 from echelon.spark.recover import retried
 from echelon.spark.rendezvous import Member
+from echelon.spark.served import serve_on_spark
 from echelon.spark.slots import SETTLE_SECONDS, START_SECONDS, TooFewSlots
+from echelon.sync.server import ParameterServer
 from echelon.train.checkpoint import newest
 from echelon.train.progress import Progress
 from echelon.train.run import Event, RunFolder
@@ -119,6 +121,8 @@ def _launch(
     on_event: Callable[[Event], None],
     settle_seconds: float,
 ) -> Progress:
+    if isinstance(job.strategy, ParameterServer):
+        return serve_on_spark(session, job, workers, attempt, on_event)
     results = run_gang(
         session,
         _Work(job),
