@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -84,6 +86,18 @@ def test_what_keeps_failing_is_given_up_with_its_cause(spark: SparkSession) -> N
 
     with pytest.raises(CommunicationError, match="Python worker exited unexpectedly"):
         run_tasks(spark, deadly, [1])
+
+
+def test_a_module_that_workers_lack_is_named_with_what_to_do(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_here = ModuleType("only_here")
+    exec("def work(item): return b''", vars(only_here))
+    monkeypatch.setitem(sys.modules, "only_here", only_here)
+    told = r"item 0 on .* failed: No module named 'only_here' .install 'only_here' .*pyFiles=only_here\.py"
+    with pytest.raises(WorkerFailed, match=told) as caught:
+        run_tasks(spark, only_here.work, [1])
+    assert "Traceback" not in str(caught.value)
 
 
 def test_what_cannot_be_sent_is_said_before_the_start(spark: SparkSession) -> None:

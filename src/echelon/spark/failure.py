@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from echelon.errors import CommunicationError, EchelonError, StorageError
 from echelon.train.failure import Failure, WorkerFailed, describe, root_cause, to_error
 
-__all__ = ["Failure", "WorkerFailed", "describe", "from_spark", "root_cause", "to_error"]
+__all__ = ["Failure", "WorkerFailed", "describe", "from_spark", "missing_module", "root_cause", "to_error"]
 
 
 def from_spark(error: BaseException, *, lost: Sequence[str] = ()) -> EchelonError:
@@ -32,6 +32,11 @@ def from_spark(error: BaseException, *, lost: Sequence[str] = ()) -> EchelonErro
     else:
         message = f"a worker could not start: {last}\n\n{told}"
     return WorkerFailed(message, rank=None, host=None, traceback=told)
+
+
+def missing_module(error: ModuleNotFoundError) -> EchelonError:
+    """What a worker says of a module that only the driver has."""
+    return EchelonError(f"{error} ({_remedy(error.name or '')})")
 
 
 def _remedy(module: str) -> str:

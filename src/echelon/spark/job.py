@@ -21,7 +21,7 @@ import pyarrow as pa
 from echelon.comm import is_communication_failure
 from echelon.errors import EchelonError, StorageError
 from echelon.spark.background import BackgroundJob, Collectable, Tasks
-from echelon.spark.failure import Failure, describe, from_spark, to_error
+from echelon.spark.failure import Failure, describe, from_spark, missing_module, to_error
 from echelon.spark.packed import Packed, pack
 
 if TYPE_CHECKING:
@@ -60,9 +60,11 @@ def run_tasks(
     numbered, packed, reports = list(enumerate(_pickled(items))), _packed(fn), Reports(session)
 
     def task(items: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-        work = packed.unpacked()
+        work: Callable[[Any], bytes] | None = None
         for index, item in items:
             with reports.reporting(index) as outcome:
+                if work is None:
+                    work = _unpacked(packed)
                 outcome.result = work(pickle.loads(item))
             if outcome.failed:
                 return
@@ -80,6 +82,14 @@ def _packed(fn: Callable[[Item], bytes]) -> Packed:
         return pack(fn)
     except (TypeError, AttributeError, PickleError) as error:
         raise EchelonError(f"the function cannot be sent to the tasks: {error}") from error
+
+
+def _unpacked(packed: Packed) -> Any:
+    try:
+        return packed.unpacked()
+    except ModuleNotFoundError as error:
+        # Another try would only miss it again.
+        raise missing_module(error) from error
 
 
 class Outcome:
