@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,26 @@ class Line(Learner):
 
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
         metrics["mse"].update(model(batch["x"]).squeeze(1), batch["y"])
+
+
+@dataclass
+class Unhurried(Line):
+    """A step takes a while, so that there is time to break something.
+
+    pause: seconds of a step. width: of a hidden layer, which makes the model larger: 24 bytes each; 0 for none.
+    """
+
+    pause: float = 0.1
+    width: int = 0
+
+    def model(self) -> nn.Module:
+        if not self.width:
+            return super().model()
+        return nn.Sequential(nn.Linear(4, self.width), nn.ReLU(), nn.Linear(self.width, 1))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        time.sleep(self.pause)
+        return super().loss(model, batch)
 
 
 @dataclass
