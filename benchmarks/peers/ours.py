@@ -20,7 +20,7 @@ from torch import nn
 import echelon
 from echelon.data.batch import Batch
 from echelon.spark.session import session
-from echelon.sync import AllReduce, Averaging
+from echelon.sync import AllReduce, Averaging, ParameterServer
 from echelon.sync.protocol import Strategy
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner, Loss
@@ -31,7 +31,8 @@ class Mlp(Learner):
     """The task's classifier.
 
     notes: a folder in which each worker writes when it began its first and its last step, and what CPU time it took
-    between. last: number of the last one.
+    between; a worker of a parameter server, whose steps are not known before, only of the first. last: number of the
+    last one.
     """
 
     rate_of_sgd: float
@@ -57,7 +58,7 @@ class Mlp(Learner):
         self._step += 1
         if self._step == 1:
             self._first, self._cpu = time.time(), time.process_time()
-        if self._step == self.last:
+        if self._step in (1, self.last):
             noted = (self._first, time.time(), time.process_time() - self._cpu, torch.get_num_threads())
             Path(self.notes, str(os.getpid())).write_text(json.dumps(noted))
         return nn.functional.cross_entropy(model(batch["features"]), batch["label"], reduction="sum"), len(batch)
@@ -69,15 +70,19 @@ def start(workers: int) -> dict[str, Any]:
     return {"versions": {name: version(name) for name in ("echelon", "torch", "pyspark")}}
 
 
-def fit(data: str, frame: bool, epochs: int, sync_every: int, asked: dict[str, Any]) -> dict[str, Any]:
+def fit(
+    data: str, frame: bool, epochs: int, sync_every: int, asked: dict[str, Any], server: bool = False
+) -> dict[str, Any]:
     """One training, from the call to its end.
 
     Args:
         data: a folder of Parquet files. frame: give them as a DataFrame. sync_every: steps between two averages; 0 for
-            AllReduce in every step.
+            AllReduce in every step. server: a parameter server instead, with leases of so many steps.
     """
     wanted = task.Task(**asked)
     strategy: Strategy = Averaging(sync_every) if sync_every else AllReduce()
+    if server:
+        strategy = ParameterServer(sync_every)
     config = RunConfig(epochs, batch_size_per_worker=wanted.batch, eval_every="off", cpus_per_worker=wanted.threads)
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder, "notes")
@@ -94,8 +99,8 @@ def fit(data: str, frame: bool, epochs: int, sync_every: int, asked: dict[str, A
         return {
             "seconds": seconds,
             "first_step": max(first) - begin,
-            "last_step": max(last) - begin,
-            "cpu_between": sum(cpu),
+            "last_step": None if server else max(last) - begin,
+            "cpu_between": None if server else sum(cpu),
             "weights": weights,
             "facts": {
                 "rows of an epoch": run.results["rows"] / epochs,

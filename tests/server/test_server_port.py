@@ -34,8 +34,8 @@ CONFIG = RunConfig(epochs=1, batch_size=20, eval_every="off", checkpoint_every="
 
 def test_messages_come_back_as_they_were() -> None:
     tensors = {
-        "half": torch.randn(3, 2).bfloat16(), "none": torch.zeros(0, 4), "one": torch.tensor(7), "yes": torch.tensor([True]),
-        "across": torch.arange(6.0).reshape(2, 3).T,
+        "half": torch.randn(3, 2).bfloat16(), "none": torch.zeros(0, 4), "one": torch.tensor(7),
+        "yes": torch.tensor([True]), "across": torch.arange(6.0).reshape(2, 3).T,
     }  # fmt: skip
     header, back = decode(encode({"call": "push"}, tensors))
     assert header == {"call": "push"}
