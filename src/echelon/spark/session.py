@@ -38,7 +38,7 @@ _LOCAL = {
 _CLUSTER = {
     "spark.executor.heartbeatInterval": "2s",
     "spark.network.timeout": "15s",
-    "spark.network.timeoutInterval": "5s",
+    "spark.network.timeoutInterval": "2s",
     "spark.storage.blockManagerHeartbeatTimeoutMs": "15s",
     "spark.rpc.askTimeout": "120s",
     "spark.rpc.lookupTimeout": "120s",
