@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -288,3 +289,20 @@ def test_what_is_no_address_checksum_or_size_is_refused(fields, told):
 def test_passwords_and_signatures_are_not_told():
     file = File("https://me:secret@example.org/x?signature=secret", "x")
     assert file.shown_url == "https://example.org/x"
+
+
+def test_a_file_that_another_process_finishes_meanwhile_is_left_alone(site, content, tmp_path, monkeypatch):
+    """It gets its name between our opening the part and our locking it, when we would lock the finished file."""
+    part, target = tmp_path / "data.bin.part", tmp_path / "data.bin"
+    part.write_bytes(content)
+    lock = fcntl.flock
+
+    def finished_first(*arguments):
+        if not target.exists():
+            os.replace(part, target)
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", finished_first)
+    assert fetch(of(site, content), tmp_path, limits=QUICK).read_bytes() == content
+    assert site.asked == []
+    assert names(tmp_path) == {"data.bin"}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from echelon.download.locked import locked
 from echelon.download.unpack import unpack
-from echelon.errors import DataError, StorageError
+from echelon.errors import DataError, EchelonError, StorageError
 
 
 def archive(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz") -> Path:
@@ -109,3 +110,27 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "home").write_bytes(b"a file")
     with pytest.raises(StorageError, match="home"):
         unpack(packed, tmp_path / "home")
+
+
+def test_the_same_size_is_not_the_same_file(tmp_path):
+    packed = archive(tmp_path / "x.tar.gz", file("a/b", b"good"), file("a/c", b"22"))
+    home = tmp_path / "home"
+    unpack(packed, home)
+    (home / "a" / "b").write_bytes(b"XXXX")
+    with pytest.raises(DataError, match=r"is there already.*a/b"):
+        unpack(packed, home)
+    assert (home / "a" / "b").read_bytes() == b"XXXX"
+
+
+def test_two_processes_do_not_unpack_one_archive_at_once(tmp_path):
+    """One has it half unpacked; the other leaves that alone and says so."""
+    packed = archive(tmp_path / "x.tar.gz", file("a/b"))
+    home = tmp_path / "home"
+    half = home / ".x.tar.gz.unpacking" / "a"
+    with locked(home / ".x.tar.gz.lock", "unpacking"):
+        half.mkdir(parents=True)
+        with pytest.raises(EchelonError, match=r"another process is unpacking x.tar.gz"):
+            unpack(packed, home)
+        assert half.exists()
+    unpack(packed, home)
+    assert names(home) == {"a", "a/b"}

@@ -41,6 +41,10 @@ def fetch(
             return target
         _log.warning("%s is not the published file (%s): put aside as %s", target, fault, _put_aside(target).name)
     with Part.of(file, home) as part:
+        # Another process may have brought it since it was looked for.
+        if target.is_file() and fault_of(target, file) is None:
+            part.discard()
+            return target
         transfer(part, limits, on_progress or _ignore)
         part.flush()
         fault = fault_of(part.path, file)

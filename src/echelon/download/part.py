@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -13,7 +12,8 @@ from io import FileIO
 from pathlib import Path
 
 from echelon.download.file import File
-from echelon.errors import EchelonError, StorageError
+from echelon.download.locked import locked
+from echelon.errors import StorageError
 
 
 class Part:
@@ -30,20 +30,8 @@ class Part:
             EchelonError: another process downloads the same file to this folder. StorageError: it cannot be written.
         """
         path = folder / f"{file.name}.part"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            opened = path.open("ab", buffering=0)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written ({error.strerror}): choose another folder") from error
-        with opened as content:
-            try:
-                fcntl.flock(content, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise EchelonError(
-                    f"another process is downloading {path}: wait for it, or take another folder"
-                ) from None
-            except OSError:
-                pass  # A network file system without locks: the checksum tells if two have written.
+        # On a network file system without locks the checksum tells if two have written.
+        with locked(path, "downloading") as content:
             yield cls(file, path, content)
 
     @property
@@ -100,6 +88,11 @@ class Part:
     def move_to(self, target: Path) -> None:
         """Gives the file its name, in place of one that has it."""
         os.replace(self.path, target)
+        self._record.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Deletes what has come."""
+        self.path.unlink(missing_ok=True)
         self._record.unlink(missing_ok=True)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import tarfile
@@ -9,6 +10,7 @@ import zlib
 from lzma import LZMAError
 from pathlib import Path
 
+from echelon.download.locked import locked
 from echelon.errors import DataError, EchelonError, StorageError
 
 
@@ -20,18 +22,21 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
 
     Raises:
         DataError: the archive is damaged, or wants to write elsewhere; or something else has the name that an entry
-        wants. StorageError: the disk is full.
+        wants. StorageError: the disk is full. EchelonError: another process unpacks the same archive there.
     """
     scratch = folder / f".{archive.name}.unpacking"
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
-        _extract(archive, scratch)
-        entries = sorted(scratch.iterdir())
-        for entry in entries:
-            _place(entry, folder / entry.name, archive)
-        return [folder / entry.name for entry in entries]
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    lock = folder / f".{archive.name}.lock"
+    with locked(lock, f"unpacking {archive.name}, it has"):
+        try:
+            shutil.rmtree(scratch, ignore_errors=True)
+            _extract(archive, scratch)
+            entries = sorted(scratch.iterdir())
+            for entry in entries:
+                _place(entry, folder / entry.name, archive)
+            return [folder / entry.name for entry in entries]
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _extract(archive: Path, folder: Path) -> None:
@@ -55,13 +60,23 @@ def _extract(archive: Path, folder: Path) -> None:
 def _place(entry: Path, target: Path, archive: Path) -> None:
     if not target.exists():
         os.replace(entry, target)
-    elif _sizes(entry) != _sizes(target):
+    elif (other := _other(entry, target)) is not None:
         raise DataError(
-            f"{target} is there already, and is not what {archive.name} holds: move it away, or choose another folder"
+            f"{target} is there already, and is not what {archive.name} holds ({other} is another file, or there is "
+            "none): move it away, or choose another folder"
         )
 
 
-def _sizes(path: Path) -> dict[str, int]:
-    """By relative path the bytes of every file."""
+def _other(entry: Path, target: Path) -> Path | None:
+    """The first file that only one of both has, or that has another content; sizes prove nothing."""
+    ours, theirs = _files(entry), _files(target)
+    for name in sorted(ours | theirs):
+        if not (name in ours and name in theirs and filecmp.cmp(entry / name, target / name, shallow=False)):
+            return target / name
+    return None
+
+
+def _files(path: Path) -> set[Path]:
+    """By path relative to `path`, which itself may be the only file."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return {str(file.relative_to(path)): file.stat().st_size for file in files}
+    return {file.relative_to(path) for file in files}
