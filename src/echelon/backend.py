@@ -81,7 +81,8 @@ def prepare_nccl(interface: str | None) -> None:
     """
     os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "0"
     if interface:
-        os.environ["NCCL_SOCKET_IFNAME"] = interface
+        # Without "=" NCCL takes it for the beginning of a name: eth1 would be eth10, too.
+        os.environ["NCCL_SOCKET_IFNAME"] = f"={interface}"
 
 
 def _key(rank: int) -> str:
