@@ -1,6 +1,9 @@
 """Images in tar archives, whole and damaged."""
 
 import io
+import itertools
+import shlex
+import subprocess
 import tarfile
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from PIL import Image
 
 from echelon.errors import DataError
+from echelon.recipes.images.download import IMAGENET
 from echelon.recipes.images.made import made_images, to_png, write_imagenet, write_tar
 from echelon.recipes.images.rows import Division, Problem
 from echelon.recipes.images.sources import find_source
@@ -89,6 +93,86 @@ def test_numbers_in_the_list_of_labels_count_the_class_list_and_not_the_archives
     assert len(problems) == 7
 
 
+def test_numbers_beyond_the_known_classes_are_refused_since_the_others_would_be_mistaken(imagenet):
+    """Trap 25: of a part of ImageNet and the labels of the whole, number 2 is not the third class that is there."""
+    (imagenet / "synset_words.txt").unlink()
+    (imagenet / "train" / f"{IDS[0]}.tar").unlink()
+    with pytest.raises(DataError, match=r"labels up to 2, but they can count only 2 classes, .*synsets\.txt"):
+        read_all(imagenet)
+    (imagenet / "synset_words.txt").write_text("\n".join(CLASSES[1:]))
+    with pytest.raises(DataError, match="labels up to 2"):
+        read_all(imagenet)
+    (imagenet / "synset_words.txt").unlink()
+    with pytest.raises(DataError, match="labels up to 2"):
+        read_all(imagenet / "val.tar", classes=CLASSES[:2])
+
+
+def test_imagenet_put_where_the_printed_steps_say_gives_every_image_once(imagenet, tmp_path):
+    folder = tmp_path / "as printed"
+    outer = folder / "ILSVRC2012_img_train.tar"
+    write_tar(outer, [(path.name, path.read_bytes()) for path in sorted((imagenet / "train").iterdir())])
+    (folder / "ILSVRC2012_img_val.tar").write_bytes((imagenet / "val.tar").read_bytes())
+    with tarfile.open(tmp_path / "caffe_ilsvrc12.tar.gz", "w:gz") as archive:
+        for name, content in (
+            ("synsets.txt", "\n".join(IDS)),
+            ("val.txt", (imagenet / "val.txt").read_text()),
+            ("train.txt", "n01443537/n01443537_0.JPEG 0\n"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content.encode()))
+    steps = [line.strip() for line in IMAGENET.format(folder=shlex.quote(str(folder))).splitlines()]
+    commands = [line for line in steps if line.startswith(("tar ", "mkdir ", "mv "))]
+    assert commands
+    for command in commands:
+        subprocess.run(command, shell=True, check=True, cwd=tmp_path, timeout=60)
+    assert f"echelon images prepare {shlex.quote(str(folder))} DATASET --size 256x256" in steps
+    for also in ("", "train.txt"):
+        if also:  # All of that archive may have been unpacked.
+            subprocess.run(["tar", "-xzf", tmp_path / "caffe_ilsvrc12.tar.gz", "-C", folder], check=True, timeout=60)
+        source, rows, problems = read_all(folder)
+        assert source.classes == IDS
+        assert not problems
+        assert {split: sorted(of.values()) for split, of in rows.items()} == {
+            "train": expected(TRAIN),
+            "val": expected(VAL),
+        }
+
+
+def test_an_archive_that_is_there_twice_is_refused(imagenet, tmp_path):
+    """Every image would be taken twice. Traps 21 and 30: to train and to test, as the keys are others."""
+    archives = [(path.name, path.read_bytes()) for path in sorted((imagenet / "train").iterdir())]
+    write_tar(imagenet / "ILSVRC2012_img_train.tar", archives)
+    with pytest.raises(DataError, match=r"train/n01443537\.tar .*are the same archive"):
+        read_all(imagenet)
+    (imagenet / "ILSVRC2012_img_train.tar").unlink()
+    (imagenet / "ILSVRC2012_img_val.tar").write_bytes((imagenet / "val.tar").read_bytes())
+    with pytest.raises(DataError, match=r"_val\.tar .*val\.tar are the same archive"):
+        read_all(imagenet)
+    for part, numbers in (("p1", (0, 3)), ("p2", (6, 9))):
+        write_tar(tmp_path / "parts" / part / "cat.tar", [(f"{i}.png", png(i)) for i in numbers])
+    assert len(read_all(tmp_path / "parts")[1]["train"]) == 4
+
+
+@pytest.mark.parametrize("division", [NOTHING, Division(0.5, 0)], ids=["whole", "divided"])
+def test_an_archive_of_class_folders_is_not_taken_for_one_class(tmp_path, division):
+    write_tar(tmp_path / "photos.tar", [("cat/1.png", png(0)), ("cat/2.png", png(3)), ("dog/1.png", png(1))])
+    with pytest.raises(DataError, match=r"photos\.tar .* has the folders cat and dog: unpack it"):
+        read_all(tmp_path, division)
+
+
+def test_an_image_gets_the_label_of_its_own_line_and_of_no_other(tmp_path):
+    names = ["a/1.png", "b/1.png", "2.png", "c/3.png", "4.png"]
+    write_tar(tmp_path / "some.tar", [(name, png(i)) for i, name in enumerate(names)])
+    (tmp_path / "some.txt").write_text("1.png 1\nx/2.png 2\n3.png 0\nx/4.png 0\ny/4.png 1\n")
+    _, rows, problems = read_all(tmp_path)
+    assert {key: label for key, (label, _) in rows["train"].items()} == {"some.tar/2.png": 2, "some.tar/c/3.png": 0}
+    assert {problem.item.removeprefix("some.tar/"): problem.reason for problem in problems} == {
+        **dict.fromkeys(["a/1.png", "b/1.png", "4.png"], "some.txt does not list it"),
+        **dict.fromkeys(["1.png", "x/4.png", "y/4.png"], "it is listed, but the archive lacks it"),
+    }
+
+
 def test_a_model_of_other_order_gets_its_own_labels(imagenet):
     wanted = (*CLASSES[::-1], "n99999999 unseen")
     for part in ("", "train", "val.tar"):
@@ -131,7 +215,7 @@ def test_a_large_archive_becomes_several_items(tmp_path):
 
 def test_what_lists_and_archives_do_not_share_is_told(imagenet):
     lines = (imagenet / "val.txt").read_text().splitlines(keepends=True)
-    (imagenet / "val.txt").write_text("".join([*lines[2:], "lost.png 1\n"]).replace(" 2\n", " 7\n", 1))
+    (imagenet / "val.txt").write_text("".join([*lines[2:], "lost.png 1\n"]).replace(" 2\n", " -7\n", 1))
     (imagenet / "extra.tar").write_bytes((imagenet / "val.tar").read_bytes())
     (imagenet / "extra.txt").write_text("".join(lines))
     _, rows, problems = read_all(imagenet)
@@ -139,7 +223,7 @@ def test_what_lists_and_archives_do_not_share_is_told(imagenet):
     assert told == {
         "val.tar/val_00000000.png": "val.txt does not list it",
         "val.tar/val_00000001.png": "val.txt does not list it",
-        "val.tar/val_00000002.png": "its label 7 is none of the 3 classes, 0 to 2",
+        "val.tar/val_00000002.png": "its label -7 is none of the 3 classes, 0 to 2",
         "val.tar/lost.png": "it is listed, but the archive lacks it",
         "extra.tar": "other archives are of a class, or are called train, val or test, and it is not: prepare it alone",
     }
@@ -221,6 +305,45 @@ def test_an_archive_cut_off_anywhere_comes_to_an_end_and_says_so(tmp_path):
         assert any(isinstance(each, Problem) for each in found), length
         assert len([each for each in found if isinstance(each, Member)]) <= 4
     assert [each.name for each in members(io.BytesIO(whole), "x.tar")] == [f"{i}.png" for i in range(4)]
+
+
+def with_size(path, size, place):
+    """Rewrites the size in the header of a member (GNU's binary form), and the checksum with it."""
+    content = bytearray(path.read_bytes())
+    member = 512 + -(-len(png()) // 512) * 512
+    header = content[place * member : place * member + 512]
+    header[124:136] = (b"\xff" if size < 0 else b"\x80") + (size % 256**11).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    content[place * member : place * member + 512] = header
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("size", [-512, -1536, -(2**70), 2**30, 2**60, 2**70])
+@pytest.mark.parametrize("flat", [False, True], ids=["of a class", "flat"])
+def test_a_size_in_a_header_is_not_believed(tmp_path, size, flat):
+    """Trap 31: a negative one leads back, and was read for ever; an absurd one asked for all memory."""
+    tar = tmp_path / "n01443537.tar"
+    write_tar(tar, [(f"{i}.png", png(i)) for i in range(4)])
+    with_size(tar, size, 2)
+    assert len(list(itertools.islice(members(io.BytesIO(tar.read_bytes()), "x"), 10))) < 10
+    if flat:
+        (tmp_path / "n01443537.txt").write_text("".join(f"{i}.png 0\n" for i in range(4)))
+    _, rows, problems = read_all(tmp_path)
+    assert set(rows["train"]) == {"n01443537.tar/0.png", "n01443537.tar/1.png"}
+    assert problems
+    assert all(problem.item.startswith("n01443537.tar") for problem in problems)
+
+
+@pytest.mark.parametrize("kind", [b"L", b"x"], ids=["gnu", "pax"])
+def test_names_of_names_and_names_of_exabytes_come_to_an_end(kind):
+    info = tarfile.TarInfo("name")
+    info.type, info.size = kind, 512
+    chained = info.tobuf(tarfile.GNU_FORMAT) + b"n" * 512
+    info.size = 2**60
+    for content in (chained * 2000, info.tobuf(tarfile.GNU_FORMAT) + b"n" * 512):
+        found = list(itertools.islice(members(io.BytesIO(content), "x.tar"), 10))
+        assert [type(each) for each in found] == [Problem]
 
 
 @pytest.mark.parametrize("division", [NOTHING, Division(0.5, 0)], ids=["whole", "divided"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from echelon.recipes.images.tars import Member, kind_of, members, open_archive
 
 _IMAGENET = re.compile(r"ILSVRC\d+_img_(train|val|test).*")
 _SHOWN = 5
+_COMPARED = 64 << 10
+"""Bytes from the beginning by which archives of the same class and length are told apart."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def find_archives(
     classes: names that the labels must mean; None for those found.
 
     Raises:
-        DataError: nothing there has labels, or an archive's class is none of `classes`.
+        DataError: nothing there has labels; an archive is there twice; an archive's class is none of `classes`; labels
+            are greater than the number of classes.
     """
     tars = [entry for entry in entries if entry.path.lower().endswith(".tar") and not is_hidden(entry.path)]
     if not tars:
@@ -69,8 +73,9 @@ def find_archives(
     lists = read_class_lists(storage, [text for text in texts if text.path not in labels])
     problems: list[Problem] = []
     of_class, flat = _sorted_out(storage, tars, labels, classes, problems)
-    meaning, kind = _meaning(of_class, flat, lists, classes)
-    used = _used(of_class, flat, meaning.predicting, problems)
+    used = _used(of_class, flat, classes is not None, problems)
+    _refuse_twice(storage, of_class, used)
+    meaning, kind = _meaning(of_class, used, lists, classes)
     splits = {each.split for each in of_class} | {each.split or TRAIN for each in used}
     divide = division if splits == {TRAIN} and division.test_fraction else None
     items: list[Item] = list(_class_items(storage, of_class, meaning, size, divide))
@@ -118,7 +123,7 @@ def _sorted_out(
         stem = file_name[:-4]
         split = split_of_name(stem)
         listed = labels.get(f"{folder}{slash}{stem}.txt") or labels.get(f"{folder}{slash}{split}.txt")
-        if listed is None and (split is not None or len(tars) == 1):
+        if split is not None or len(tars) == 1:
             inner = _inner(storage, tar, split or TRAIN, problems)
             of_class += inner
             if inner:
@@ -146,8 +151,33 @@ def _inner(storage: Storage, tar: Entry, split: str, problems: list[Problem]) ->
                 problems.append(Problem(f"{tar.path}/{found.name}", "it is no archive of a class, as the others are"))
             else:
                 stem, name = found.name.rsplit("/", 1)[-1].removesuffix(".tar"), f"{tar.path}/{found.name}"
-                inner.append(_ClassArchive(tar.path, name, stem, split, found.offset, found.size))
+                length = min(found.size, tar.size - found.offset)
+                inner.append(_ClassArchive(tar.path, name, stem, split, found.offset, length))
     return inner
+
+
+def _refuse_twice(storage: Storage, of_class: Sequence[_ClassArchive], flat: Sequence[_FlatArchive]) -> None:
+    """
+    Raises:
+        DataError: an archive is there twice, as where ILSVRC2012_img_train.tar lies beside what it was unpacked to.
+    """
+    places = [(each.class_id, each.path, each.name, each.start, each.length) for each in of_class]
+    places += [("", each.path, each.path, 0, storage.size(each.path)) for each in flat]
+    seen: dict[tuple[str, int], list[tuple[str, bytes]]] = {}
+    numbers = Counter((class_id, length) for class_id, *_, length in places)
+    for class_id, path, name, start, length in places:
+        if numbers[class_id, length] == 1:
+            continue
+        with closing(open_archive(storage, path, start, length)) as file:
+            begin = file.read(_COMPARED)
+        others = seen.setdefault((class_id, length), [])
+        twin = next((other for other, its in others if its == begin), None)
+        if twin is not None:
+            raise DataError(
+                f"{storage.url_of(twin)} and {storage.url_of(name)} are the same archive: every image would be taken "
+                "twice, perhaps to train and to test; move one of them away"
+            )
+        others.append((name, begin))
 
 
 def _meaning(
@@ -207,21 +237,23 @@ def _labelled(
     storage: Storage, archive: _FlatArchive, meaning: Meaning, problems: list[Problem]
 ) -> list[tuple[Member, int]]:
     """The images of an archive with their labels; adds what cannot be used to the problems."""
+    entries = list(images_in(storage, archive.path))
+    problems += [entry for entry in entries if isinstance(entry, Problem)]
+    images = [entry for entry in entries if isinstance(entry, Member)]
+    if archive.labels is None:
+        return [(image, UNLABELLED) for image in images]
     rows, listed = [], archive.labels
-    seen = set()
-    for found in images_in(storage, archive.path):
-        if isinstance(found, Problem):
-            problems.append(found)
-            continue
-        seen |= {found.name, found.name.rsplit("/", 1)[-1]}
-        number = UNLABELLED if listed is None else listed.label(found.name)
-        label = f"{listed.path if listed else ''} does not list it" if number is None else meaning.label(number)
+    names = listed.matched([image.name for image in images])
+    for image in images:
+        name = names.get(image.name)
+        label = f"{listed.path} does not list it" if name is None else meaning.label(listed.of_name[name])
         if isinstance(label, int):
-            rows.append((found, label))
+            rows.append((image, label))
         else:
-            problems.append(Problem(f"{archive.path}/{found.name}", label))
-    missing = (name for name in (listed.of_name if listed else ()) if name not in seen)
-    problems += [Problem(f"{archive.path}/{name}", "it is listed, but the archive lacks it") for name in missing]
+            problems.append(Problem(f"{archive.path}/{image.name}", label))
+    missing = listed.of_name.keys() - names.values()
+    reason = "it is listed, but the archive lacks it"
+    problems += [Problem(f"{archive.path}/{name}", reason) for name in listed.of_name if name in missing]
     return rows
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from echelon.data.storage import Storage
-from echelon.recipes.images.batches import Stored, decoded
+from echelon.errors import DataError
+from echelon.recipes.images.batches import Stored, StoredImages
 from echelon.recipes.images.decode import SUFFIXES
-from echelon.recipes.images.rows import TEST, Division, Problem, Rows
+from echelon.recipes.images.rows import TEST, Division, Problem
 from echelon.recipes.images.tars import Member, members, open_archive, read_member
 
 CUT_OFF = "the archive is cut off within it"
+LARGEST = 256 << 20
+"""Bytes of an image file. What claims more is damaged, or too large to be read at once by every task of a host."""
 
 
 @dataclass(frozen=True)
-class ClassTar:
+class ClassTar(StoredImages):
     """The archive of one class, or of it the images that a division gives to one split.
 
     It is found out in the task what the archive holds: nobody reads the headers of a thousand archives one by one.
@@ -36,12 +39,17 @@ class ClassTar:
     start: int = 0
     length: int | None = None
 
-    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+    def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
+        """See `StoredImages`.
+
+        Raises:
+            DataError: its images lie in several folders, which are likely the classes.
+        """
         with closing(open_archive(storage, self.path, self.start, self.length)) as file:
-            yield from decoded(self._stored(file), self.size)
+            yield from self._stored(file)
 
     def _stored(self, file: BinaryIO) -> Iterator[Stored | Problem]:
-        found = (_image(self.name, entry) for entry in members(file, self.name))
+        found = self._of_one_folder(_image(self.name, entry) for entry in members(file, self.name))
         count = 0
         for entry in found if self.division is None else self._part(list(found), self.division):
             if isinstance(entry, Member):
@@ -51,6 +59,19 @@ class ClassTar:
                 yield entry
         if not count and self.division is None:
             yield Problem(self.name, "it holds no images")
+
+    def _of_one_folder(self, found: Iterable[Member | Problem]) -> Iterator[Member | Problem]:
+        folder = ""
+        for entry in found:
+            if isinstance(entry, Member):
+                its = entry.name.rpartition("/")[0]
+                if its and folder not in ("", its):
+                    raise DataError(
+                        f"{self.name} is taken for the archive of one class, but has the folders {folder} and {its}: "
+                        "unpack it if these are the classes, else pack the images of the class without folders"
+                    )
+                folder = folder or its
+            yield entry
 
     def _part(self, found: list[Member | Problem], division: Division) -> Iterator[Member | Problem]:
         """What the division gives to this split; what is wrong with the archive is told with the training part."""
@@ -64,7 +85,7 @@ class ClassTar:
 
 
 @dataclass(frozen=True)
-class TarFiles:
+class TarFiles(StoredImages):
     """Some images of one archive, which lie one behind the other.
 
     members: each with its label.
@@ -79,9 +100,9 @@ class TarFiles:
     def images(self) -> int:
         return len(self.members)
 
-    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+    def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
         with closing(open_archive(storage, self.path)) as file:
-            yield from decoded((_stored(file, self.path, *member) for member in self.members), self.size)
+            yield from (_stored(file, self.path, *member) for member in self.members)
 
 
 def images_in(storage: Storage, path: str) -> Iterator[Member | Problem]:
@@ -94,6 +115,8 @@ def images_in(storage: Storage, path: str) -> Iterator[Member | Problem]:
 def _image(archive: str, entry: Member | Problem) -> Member | Problem:
     if isinstance(entry, Member) and not entry.name.lower().endswith(SUFFIXES):
         return Problem(f"{archive}/{entry.name}", "its name does not end like that of an image, such as .JPEG")
+    if isinstance(entry, Member) and entry.size > LARGEST:
+        return Problem(f"{archive}/{entry.name}", f"its header says {entry.size} bytes; at most {LARGEST} are read")
     return entry
 
 

@@ -7,7 +7,7 @@ A class list has one class a line in the order of the labels: its id, and perhap
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,10 +46,19 @@ class Labels:
     def are_there(self) -> bool:
         return self.most >= 0
 
-    def label(self, name: str) -> int | None:
-        """Of a member of an archive, by its whole name or what follows its last slash; None if it is not listed."""
-        found = self.of_name.get(name)
-        return self.of_name.get(name.rsplit("/", 1)[-1]) if found is None else found
+    def matched(self, members: Sequence[str]) -> dict[str, str]:
+        """The name in the list of each member of an archive that is listed: the same one, or else one that is the same
+        behind the last slash, where no other member and no other line has that.
+        """
+        listed, there = _by_base(self.of_name), _by_base(members)
+        found = {}
+        for name in members:
+            base = _base(name)
+            if name in self.of_name:
+                found[name] = name
+            elif len(there[base]) == len(listed.get(base, ())) == 1:
+                found[name] = listed[base][0]
+        return found
 
 
 def read_class_lists(storage: Storage, texts: Iterable[Entry]) -> list[ClassList]:
@@ -86,6 +95,17 @@ def positions(classes: Sequence[str]) -> dict[str, int]:
     first = Counter(_first_word(name) for name in classes)
     ids = {_first_word(name): label for label, name in enumerate(classes) if first[_first_word(name)] == 1}
     return ids | {name: label for label, name in enumerate(classes)}
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _by_base(names: Iterable[str]) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for name in names:
+        found[_base(name)].append(name)
+    return found
 
 
 def _first_word(name: str) -> str:

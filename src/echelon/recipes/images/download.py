@@ -38,9 +38,7 @@ ImageNet (ILSVRC 2012) may only be downloaded by those who have accepted its ter
 3. The validation labels, as Caffe counts them (name and index in the sorted order of the synsets), are in val.txt, and
    the order is in synsets.txt, both in http://dl.caffe.berkeleyvision.org/caffe_ilsvrc12.tar.gz. (The development kit
    of the download page counts in another order.)
-4. Put it all as follows, and prepare it:
-     mkdir -p {folder}/train_tars && tar -xf {folder}/ILSVRC2012_img_train.tar -C {folder}/train_tars
-     mv {folder}/ILSVRC2012_img_val.tar {folder}/val.tar
+4. Put these two lists beside the archives, which are read where they lie (do not unpack them there), and prepare:
      tar -xzf caffe_ilsvrc12.tar.gz -C {folder} val.txt synsets.txt
      echelon images prepare {folder} DATASET --size 256x256"""
 

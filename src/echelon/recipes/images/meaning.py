@@ -37,9 +37,10 @@ class Meaning:
 
 
 def chosen_list(lists: Sequence[ClassList], names: Sequence[str], most: int) -> ClassList | None:
-    """The first list that has all classes that are there; where only numbers are known, one that reaches `most`."""
-    fits = (each for each in lists if (set(names) <= set(each.ids) if names else len(each.ids) > most >= 0))
-    return next(fits, None)
+    """The first list that has all classes that are there and reaches the greatest number, `most`, if there is any."""
+    there = set(names)
+    fits = (each for each in lists if len(each.ids) > most and there <= set(each.ids))
+    return next(fits, None) if names or most >= 0 else None
 
 
 def meaning_of(names: Sequence[str], most: int, listed: ClassList | None, classes: Sequence[str] | None) -> Meaning:
@@ -50,9 +51,16 @@ def meaning_of(names: Sequence[str], most: int, listed: ClassList | None, classe
             greatest. listed: a class list that fits them. classes: names that the labels must mean.
 
     Raises:
-        DataError: a class is none of `classes`.
+        DataError: a class is none of `classes`; the numbers go beyond the classes that are known, so that they count
+            others, and those below would be mistaken.
     """
     ids = listed.ids if listed else tuple(names) or None
+    counted = ids or classes
+    if counted and most >= len(counted):
+        raise DataError(
+            f"there are labels up to {most}, but they can count only {len(counted)} classes, {some(counted)}: put the "
+            "list of all classes that they count, such as synsets.txt, beside the images, or mend the labels"
+        )
     if classes is not None:
         known = positions(classes)
         unknown = [name for name in names if name not in known]

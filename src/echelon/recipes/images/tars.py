@@ -53,6 +53,8 @@ class _Part(io.RawIOBase):
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
         wanted = min(len(buffer), max(0, self._size - self._at))
+        if not wanted:
+            return 0  # A place far behind the end could not even be sought.
         self._file.seek(self._start + self._at)
         data = self._file.read(wanted)
         buffer[: len(data)] = data
@@ -78,13 +80,21 @@ def members(file: BinaryIO, name: str) -> Iterator[Member | Problem]:
     seen: set[str] = set()
     try:
         archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 (the file is its owner's)
+        reached = -1
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]
+            # `tarfile` goes back by a negative size, and would read the same header for ever (CVE-2025-8194).
+            if info.size < 0 or archive.offset <= reached:
+                yield Problem(name, f"it is damaged: a header says {info.size} bytes ({info.name}); the rest is lost")
+                return
+            reached = archive.offset
             if info.isdir() or is_hidden(info.name.removeprefix("./")):
                 continue
             yield _told(info, name, seen)
-    except (tarfile.TarError, ValueError, OverflowError) as error:
-        yield Problem(name, f"it is cut off or no tar archive, and what comes behind this is lost: {error}")
+    except (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+        # Without memory or stack: a damaged header claims a name of exabytes, or a name of a name of a name.
+        reason = str(error) or type(error).__name__
+        yield Problem(name, f"it is cut off or no tar archive, and what comes behind this is lost: {reason}")
         return
     yield from _end(file, archive.offset, name)
 
