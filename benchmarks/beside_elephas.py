@@ -95,14 +95,23 @@ def outcomes(name: str, ours: list[Pair], peer: list[Pair], limits: Limits) -> l
     cpu = [[pair.long.cpu for pair in side] for side in (ours, peer)]
     correct = [statistics.median(pair.long.accuracy for pair in side) for side in (ours, peer)]
 
-    def line(what: str, found: float, limit: float | None, rest: str, unit: str = " ×") -> Outcome:
+    def line(what: str, found: float | None, limit: float | None, rest: str, unit: str = " ×") -> Outcome:
         return Outcome(f"{name}: {what}", found, limit, unit=unit, rest=rest)
 
+    if mine is None or theirs is None:
+        steady = line(
+            "steady state, rows/s",
+            None,
+            limits.steady,
+            f"{epochs} epochs took no longer than 1, so noise hides them: ask for more --epochs",
+        )
+    else:
+        steady = line("steady state, rows/s", times(mine, theirs), limits.steady,
+                      f"{middle(mine, '/s')}, Elephas {middle(theirs, '/s')}")  # fmt: skip
     return [
         line(f"fit, {epochs} epochs, whole", times(whole[1], whole[0]), limits.whole,
              f"{middle(whole[0])}, Elephas {middle(whole[1])}"),
-        line("steady state, rows/s", mine / theirs, limits.steady,
-             f"{mine:,.0f}/s, Elephas {theirs:,.0f}/s"),
+        steady,
         line("accuracy held back, more than Elephas's", correct[0] - correct[1], limits.accuracy,
              f"{correct[0]:.3f}, Elephas {correct[1]:.3f}", unit=""),
         Outcome(f"{name}: CPU time of the whole fit", times(cpu[1], cpu[0]), unit=" ×",

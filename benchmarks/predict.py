@@ -22,13 +22,14 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 
 import numpy as np
 import torch
@@ -160,11 +161,29 @@ def together(*sides: Callable[[Queue[Speed]], None]) -> list[Speed]:
     for process in processes:
         process.start()
     try:
-        return [found.get(timeout=DEADLINE) for _ in sides]
+        return [_next(found, processes) for _ in sides]
     finally:
         for process in processes:
             process.join(10)
             process.kill()
+
+
+def _next(found: Queue[Speed], processes: Sequence[BaseProcess]) -> Speed:
+    """What comes next of processes.
+
+    Raises:
+        RuntimeError: one of them has failed. queue.Empty: nothing came within the deadline.
+    """
+    end = time.monotonic() + DEADLINE
+    while True:
+        failed = [process.exitcode for process in processes if process.exitcode]
+        try:
+            return found.get(timeout=1)
+        except Empty:
+            if failed:
+                raise RuntimeError(f"a side ended with status {failed[0]}: its error stands above") from None
+            if time.monotonic() > end:
+                raise
 
 
 def bare_parts(work: Made) -> float:

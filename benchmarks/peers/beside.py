@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
 from contextlib import suppress
@@ -27,15 +29,18 @@ class Side:
         self, name: str, python: Path, script: str, log: Path, failure: type[Exception] = CannotMeasure
     ) -> None:
         self.name, self._log, self._failure = name, log, failure
-        self._process = subprocess.Popen(
-            [python, HERE / script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("w"),
-            text=True,
-            env=variables(python),
-            cwd=log.parent,
-        )
+        with log.open("w") as errors:
+            # A session of its own, so that its group can be ended even when the process itself has gone before.
+            self._process = subprocess.Popen(
+                [python, HERE / script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=variables(python),
+                cwd=log.parent,
+                start_new_session=True,
+            )
         self._requests, self._answers = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
 
     def __enter__(self) -> Side:
@@ -46,13 +51,21 @@ class Side:
     ) -> None:
         """Ends the process and all that it started."""
         started = self._tree()
-        self._requests.close()
+        with suppress(OSError):
+            self._requests.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS if kind is None else 0)
+        self._kill(started)
+        self._process.wait(END_SECONDS)
+        self._answers.close()
+
+    def _kill(self, started: list[psutil.Process]) -> None:
+        """Ends the group, and of the processes those that have left it, as Spark's Python workers do."""
         for process in started:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        self._process.wait(END_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def ask(self, verb: str, seconds: float, **arguments: Any) -> dict[str, Any]:
         """What the side answers.
@@ -63,7 +76,7 @@ class Side:
         Raises:
             failure: it failed, ended or did not answer in time; quotes its last lines.
         """
-        late = threading.Timer(seconds, self._process.kill)
+        late = threading.Timer(seconds, lambda: self._kill(self._tree()))
         late.start()
         try:
             print(json.dumps({"do": verb, **arguments}), file=self._requests, flush=True)

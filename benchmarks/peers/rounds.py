@@ -135,12 +135,17 @@ def check_alike(found: dict[str, list[Pair]], task: Task) -> None:
     console().print(table)
 
 
-def epochs_between(found: Sequence[Pair]) -> float:
-    """Rows per second of the epochs that the long training has more, of the medians over the rounds."""
-    short, long = (statistics.median(fit.seconds for fit in fits)
-                   for fits in zip(*((pair.short, pair.long) for pair in found), strict=True))  # fmt: skip
-    last = found[-1].long
-    return last.facts["rows of an epoch"] * (last.epochs - found[-1].short.epochs) / max(long - short, 1e-9)
+def epochs_between(found: Sequence[Pair]) -> list[float] | None:
+    """Rows per second of the epochs that the long training has more, in each round.
+
+    None where some long training was no slower than its short one: what else the machine did then outweighs the epochs,
+    and nothing is known of them.
+    """
+    seconds = [pair.long.seconds - pair.short.seconds for pair in found]
+    if min(seconds) <= 0:
+        return None
+    rows = [pair.long.facts["rows of an epoch"] * (pair.long.epochs - pair.short.epochs) for pair in found]
+    return [number / passed for number, passed in zip(rows, seconds, strict=True)]
 
 
 def first_step(fit: Fit) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 HERE = Path(__file__).parents[2] / "benchmarks"
@@ -129,3 +131,57 @@ def test_unknown_benchmark_is_named() -> None:
     done = subprocess.run([sys.executable, HERE, "nothing"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "no benchmark nothing" in done.stderr
+
+
+@pytest.mark.usefixtures("peers")
+def test_steady_state_that_noise_hides_is_not_measured() -> None:
+    from measured import NOT_MEASURED, told
+    from rounds import Fit, Pair, epochs_between
+
+    def pair(short: float, long: float) -> Pair:
+        facts = {"rows of an epoch": 1_000}
+        return Pair(*(Fit(epochs, seconds, None, None, None, 1.0, 0.5, facts)
+                      for epochs, seconds in ((1, short), (5, long))))  # fmt: skip
+
+    assert epochs_between([pair(1, 3), pair(2, 10)]) == [2_000, 500]
+    assert epochs_between([pair(1, 3), pair(2, 2)]) is None
+    import beside_elephas
+
+    fine, hidden = [pair(1, 3)], [pair(2, 1.9)]
+    limits = beside_elephas.Limits(whole=None, steady=2.0, accuracy=None)
+    assert told("t", beside_elephas.outcomes("ours", hidden, fine, limits)) == NOT_MEASURED
+    (steady,) = [o for o in beside_elephas.outcomes("ours", [pair(1, 2)], fine, limits) if "steady" in o.what]
+    assert steady.found == 2
+
+
+@pytest.mark.parametrize("dies", ["hangs", "ends"])
+@pytest.mark.usefixtures("peers")
+def test_a_side_that_does_not_answer_is_ended_with_all_that_it_started(tmp_path: Path, dies: str) -> None:
+    """Its child holds its output open, as Java does, so that to end the side alone would wait for ever."""
+    from beside import Side
+
+    script = tmp_path / "side.py"
+    script.write_text(
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen(['sleep', '120'])\nopen({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
+        f"sys.stdin.readline()\ntime.sleep(120 * {dies == 'hangs'})\n"
+    )
+    began = time.monotonic()
+    with Side("a side", Path(sys.executable), str(script), tmp_path / "log", RuntimeError) as side:
+        with pytest.raises(RuntimeError, match="no answer to 'x' within 2 s"):
+            side.ask("x", 2)
+        child = int((tmp_path / "child").read_text())
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() - began < 30, "its child is still there"
+        time.sleep(0.02)
+    assert side._process.poll() is not None
+
+
+@pytest.mark.usefixtures("peers")
+def test_a_side_of_the_predictions_that_fails_is_not_waited_for() -> None:
+    import predict
+
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="a side ended with status 1"):
+        predict.together(len)
+    assert time.monotonic() - began < 60
