@@ -6,6 +6,7 @@ import io
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echelon.errors import EchelonError
 from echelon.recipes.images.rows import Pixels
@@ -83,11 +84,28 @@ def _on_black(image: Image.Image) -> Image.Image:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, image).convert("RGB")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        most = 255.0 if image.mode == "F" else 65535.0
-        return Image.fromarray(_to_bytes(np.asarray(image, dtype=np.float64), most)).convert("RGB")
+        values = np.asarray(image)
+        # Pillow would clip 16 bits at 255. Its mode I is 32 bits, in which either range is kept.
+        if image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255):
+            values = values * (255 / 65535)
+            return Image.fromarray(np.rint(values.clip(0, 255)).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(as_bytes(values)).convert("RGB")
     return image.convert("RGB")
 
 
-def _to_bytes(values: np.ndarray, most: float) -> Pixels:
-    """Values of 0…most as 0…255; Pillow itself would clip them at 255."""
-    return (values.clip(0, most) * (255 / most)).round().astype(np.uint8)
+def as_bytes(values: NDArray) -> Pixels:
+    """Numbers of 0 to 255, rounded to uint8, of the same shape.
+
+    Raises:
+        BrokenImage: numbers are below 0, above 255 or none, or all are fractions of 0 to 1 and would become black.
+    """
+    if values.dtype == np.uint8 or not values.size:
+        return values.astype(np.uint8, copy=False)
+    least, most = values.min(), values.max()
+    # Written so that what is no number is refused too.
+    if not (least >= 0 and most <= 255):
+        raise BrokenImage(f"its numbers, {least:g} to {most:g}, are no pixels of 0 to 255")
+    whole = np.rint(values)
+    if most <= 1 and (whole != values).any():
+        raise BrokenImage(f"its numbers, {least:g} to {most:g}, are fractions, not pixels of 0 to 255: multiply by 255")
+    return whole.astype(np.uint8)

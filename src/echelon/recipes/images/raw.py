@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numpy.typing import NDArray
 
-from echelon.recipes.images.decode import BrokenImage
+from echelon.recipes.images.decode import BrokenImage, as_bytes
 from echelon.recipes.images.rows import Pixels
 
 
@@ -15,18 +14,13 @@ def as_pixels(values: NDArray, shape: tuple[int, int, int]) -> Pixels:
     """Numbers of 0 to 255 in the order of channels, rows, columns as uint8 [C, H, W]; C is 1 or 3.
 
     Raises:
-        BrokenImage: there are more or fewer, other channels, or numbers below 0 or above 255.
+        BrokenImage: there are more or fewer, other channels, or they are no numbers of 0 to 255, see `as_bytes`.
     """
     if shape[0] not in (1, 3) or min(shape) < 1:
         raise BrokenImage(f"it has {shape[0]} channels of {shape[2]}x{shape[1]}; only 1 and 3 are known")
     if values.size != math.prod(shape):
         raise BrokenImage(f"it has {values.size:,} numbers, not the {math.prod(shape):,} of {list(shape)}")
-    if values.dtype != np.uint8:
-        # Written so that what is no number is refused too.
-        if not ((values >= 0) & (values <= 255)).all():
-            raise BrokenImage(f"its numbers, {values.min():g} to {values.max():g}, are no pixels of 0 to 255")
-        values = np.rint(values).astype(np.uint8)
-    return values.reshape(shape)
+    return as_bytes(values).reshape(shape)
 
 
 def likely_shape(count: int, size: tuple[int, int]) -> tuple[int, int, int] | None:
