@@ -52,9 +52,10 @@ def huggingface(names):
         {"data": pa.array([image.ravel().astype(int).tolist() for image in IMAGES], pa.list_(pa.int32(), 144))},
         {"data": pa.array(PNGS, pa.binary())},
         {"image": pa.array([{"bytes": png, "path": "x.png"} for png in PNGS])},
+        {"image": pa.array([{"bytes": png} for png in PNGS], pa.struct([("bytes", pa.large_binary())]))},
         {"img": pa.array(PNGS, pa.binary())},
     ],
-    ids=["bytes", "large bytes", "floats", "fixed list", "encoded", "struct", "img"],
+    ids=["bytes", "large bytes", "floats", "fixed list", "encoded", "struct", "large struct", "img"],
 )
 def test_every_form_gives_the_same_rows_over_files_and_row_groups(tmp_path, column):
     table = pa.table({**column, "label": pa.array(LABELS, pa.int32())})
@@ -87,6 +88,28 @@ def test_names_of_classes_keys_and_splits_are_taken_where_they_are(tmp_path):
     wanted = ("retriever", "goldfish", "king penguin", "unseen")
     _, others, _ = read_all(tmp_path, classes=wanted)
     assert others["train"]["train-00000-of-00001/7"][0] == wanted.index(source.classes[LABELS[7]])
+
+
+@pytest.mark.parametrize("keys", [["same"] * 30, [None, *map(str, range(29))], [*map(str, range(29)), "7"]])
+def test_keys_that_are_not_of_one_row_each_are_not_taken(tmp_path, keys):
+    """Divisions, predictions and joins go by the key."""
+    table = pa.table({"data": PNGS, "label": LABELS, "key": pa.array(keys, pa.string())})
+    pq.write_table(table.slice(0, 20), tmp_path / "a.parquet")
+    pq.write_table(table.slice(20), tmp_path / "b.parquet")
+    _, rows, problems = read_all(tmp_path)
+    assert not problems
+    assert set(rows["train"]) == {f"a.parquet#{i}" for i in range(20)} | {f"b.parquet#{i}" for i in range(10)}
+
+
+def test_rows_are_divided_by_their_keys_wherever_they_lie(tmp_path):
+    table = pa.table({"data": PNGS, "label": LABELS, "key": [f"key {i}" for i in range(30)]})
+    divided = []
+    for name, order in (("forth", range(30)), ("back", range(29, -1, -1))):
+        (tmp_path / name).mkdir()
+        pq.write_table(table.take(list(order)), tmp_path / name / f"{name}.parquet", row_group_size=11)
+        divided.append(read_all(tmp_path / name, Division(0.3, 0))[1])
+    assert divided[0] == divided[1]
+    assert len(divided[0]["test"]) == 9
 
 
 def test_labels_that_are_names_are_the_classes(tmp_path):

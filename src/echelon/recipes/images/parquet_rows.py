@@ -31,7 +31,8 @@ class GroupRows:
     """Some rows of a row group.
 
     column: of the images. group: number of the row group, whose first row is row `first` of the file. places: of the
-    rows in the group, ascending, each with its label. size: height and width that images are brought to.
+    rows in the group, ascending, each with its label. size: height and width that images are brought to. keyed: whether
+    the column "key" has their keys; otherwise these are made of the path and the row.
     """
 
     path: str
@@ -41,6 +42,7 @@ class GroupRows:
     places: tuple[tuple[int, int], ...]
     split: str
     size: tuple[int, int]
+    keyed: bool
 
     @property
     def images(self) -> int:
@@ -52,18 +54,22 @@ class GroupRows:
 
     def _stored(self, file: pq.ParquetFile) -> Iterator[Stored | Problem]:
         labels, place = dict(self.places), 0
-        schema = file.schema_arrow
-        columns = [self.column] + [KEY] * (KEY in schema.names and pat.is_string(schema.field(KEY).type))
+        columns = [self.column, KEY] if self.keyed else [self.column]
         for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[self.group], columns=columns):
-            names = batch.column(KEY).to_pylist() if KEY in columns else [None] * len(batch)
+            names = batch.column(KEY).to_pylist() if self.keyed else [None] * len(batch)
             for cell, name in zip(batch.column(self.column), names, strict=True):
                 if place in labels:
-                    key = f"{self.path}#{self.first + place}" if name is None else name
+                    key = key_of(self.path, self.first + place) if name is None else name
                     try:
                         yield Stored(key, labels[place], content_of(cell, self.size))
                     except BrokenImage as error:
                         yield Problem(key, str(error))
                 place += 1
+
+
+def key_of(path: str, row: int) -> str:
+    """The name of a row of a file that gives it none."""
+    return f"{path}#{row}"
 
 
 def content_of(cell: pa.Scalar, size: tuple[int, int]) -> bytes | Pixels:
@@ -80,7 +86,7 @@ def content_of(cell: pa.Scalar, size: tuple[int, int]) -> bytes | Pixels:
         cell = cell["bytes"] if cell.is_valid else cell
     if not cell.is_valid:
         raise BrokenImage("it is null")
-    if not pat.is_binary(cell.type) and not pat.is_large_binary(cell.type):
+    if not _is_bytes(cell.type):
         values = cell.values
         if values.null_count:
             raise BrokenImage("numbers of it are null")
@@ -103,9 +109,13 @@ def _pixels(values: np.ndarray, size: tuple[int, int]) -> Pixels:
 def can_hold_images(kind: Any) -> bool:
     """Whether `content_of` understands cells of an Arrow type."""
     if pat.is_struct(kind):
-        return any(kind[i].name == "bytes" and pat.is_binary(kind[i].type) for i in range(kind.num_fields))
+        return any(kind[i].name == "bytes" and _is_bytes(kind[i].type) for i in range(kind.num_fields))
     if pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind):
         return pat.is_integer(kind.value_type) or pat.is_floating(kind.value_type)
+    return _is_bytes(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
     return pat.is_binary(kind) or pat.is_large_binary(kind)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
@@ -21,7 +22,7 @@ from echelon.errors import DataError
 from echelon.recipes.images.class_lists import ClassList
 from echelon.recipes.images.folders import SPLITS, is_hidden
 from echelon.recipes.images.meaning import Meaning, meaning_of
-from echelon.recipes.images.parquet_rows import GroupRows, can_hold_images, opened
+from echelon.recipes.images.parquet_rows import KEY, GroupRows, can_hold_images, key_of, opened
 from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Problem, Reported, Source
 
 COLUMNS, LABEL = ("data", "image", "img"), "label"
@@ -30,7 +31,7 @@ COLUMNS, LABEL = ("data", "image", "img"), "label"
 @dataclass(frozen=True)
 class _File:
     """column: of the images. groups: rows of each row group. labels: of every row, a number, a name or None. names: of
-    the classes in the order of the numbers, if the file knows them.
+    the classes in the order of the numbers, if the file knows them. keys: of every row, if it has a column of names.
     """
 
     path: str
@@ -39,6 +40,7 @@ class _File:
     groups: tuple[int, ...]
     labels: list[int | str | None]
     names: tuple[str, ...] | None
+    keys: pa.ChunkedArray | None
 
 
 def find_parquet(
@@ -50,7 +52,8 @@ def find_parquet(
 ) -> Source | None:
     """The Parquet files with images among some files, or None if there are none.
 
-    A file belongs to the split whose word is in its path, such as data/validation-00000-of-00002.parquet.
+    A file belongs to the split whose word is in its path, such as data/validation-00000-of-00002.parquet. The column
+    "key" names the rows where each of all files has another name in it; otherwise they are called by file and number.
 
     classes: names that the labels must mean; None for those found.
 
@@ -66,11 +69,12 @@ def find_parquet(
     meaning = _meaning(storage, files, classes)
     problems: list[Problem] = []
     labelled = [_labelled(file, meaning, problems) for file in files]
-    splits = _splits(files, labelled, division)
+    keyed = _are_unique([file.keys for file in files])
+    splits = _splits(files, labelled, division, keyed)
     items = [
         item
         for file, rows in zip(files, labelled, strict=True)
-        for item in _items(file, rows, [next(splits) for _ in rows], size)
+        for item in _items(file, rows, [next(splits) for _ in rows], size, keyed)
     ]
     if not items:
         raise DataError(f"no image in the Parquet at {storage.url} can be used: {'; '.join(map(str, problems[:3]))}")
@@ -90,7 +94,17 @@ def _read(storage: Storage, path: str) -> _File:
         groups = tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
         words = re.split(r"[^a-z]+", path.lower())
         split = next((SPLITS[word] for word in words if word in SPLITS), None)
-        return _File(path, column, split, groups, _labels(storage, path, file), _names(schema))
+        keys = file.read([KEY]).column(KEY) if KEY in schema.names and pat.is_string(schema.field(KEY).type) else None
+        return _File(path, column, split, groups, _labels(storage, path, file), _names(schema), keys)
+
+
+def _are_unique(keys: Sequence[pa.ChunkedArray | None]) -> bool:
+    """Whether each row of all files has a key of its own."""
+    known = [each for each in keys if each is not None and not each.null_count]
+    if len(known) < len(keys):
+        return False
+    joined = pa.chunked_array([chunk for each in known for chunk in each.chunks], pa.string())
+    return bool(pc.count_distinct(joined).as_py() == len(joined))
 
 
 def _labels(storage: Storage, path: str, file: pq.ParquetFile) -> list[int | str | None]:
@@ -137,20 +151,25 @@ def _labelled(file: _File, meaning: Meaning, problems: list[Problem]) -> list[tu
         if isinstance(label, int):
             rows.append((row, label))
         else:
-            problems.append(Problem(f"{file.path}#{row}", label))
+            problems.append(Problem(key_of(file.path, row), label))
     return rows
 
 
-def _splits(files: Sequence[_File], labelled: Sequence[Sequence[tuple[int, int]]], division: Division) -> Iterator[str]:
+def _splits(
+    files: Sequence[_File], labelled: Sequence[Sequence[tuple[int, int]]], division: Division, keyed: bool
+) -> Iterator[str]:
     """The split of each row of all files."""
     if {file.split or TRAIN for file in files} != {TRAIN} or not division.test_fraction:
         return (file.split or TRAIN for file, rows in zip(files, labelled, strict=True) for _ in rows)
-    keys = [f"{file.path}#{row}" for file, rows in zip(files, labelled, strict=True) for row, _ in rows]
+    keys: list[str] = []
+    for file, rows in zip(files, labelled, strict=True):
+        names = file.keys.to_pylist() if keyed and file.keys is not None else None
+        keys += [names[row] if names else key_of(file.path, row) for row, _ in rows]
     return iter(division.split_of(keys, [label for rows in labelled for _, label in rows]))
 
 
 def _items(
-    file: _File, rows: Sequence[tuple[int, int]], splits: Sequence[str], size: tuple[int, int]
+    file: _File, rows: Sequence[tuple[int, int]], splits: Sequence[str], size: tuple[int, int], keyed: bool
 ) -> Iterator[GroupRows]:
     """An item for each row group and split."""
     first = at = 0
@@ -161,5 +180,5 @@ def _items(
         for split in sorted(set(splits[at:until])):
             pairs = zip(rows[at:until], splits[at:until], strict=True)
             places = tuple((row - first, label) for (row, label), its in pairs if its == split)
-            yield GroupRows(file.path, file.column, group, first, places, split, size)
+            yield GroupRows(file.path, file.column, group, first, places, split, size, keyed)
         first, at = first + count, until
