@@ -188,6 +188,14 @@ def test_the_learner_counts_steps_as_its_solver_says():
     assert [subject.rate(step) for step in (3, 4, 8)] == pytest.approx([1.0, 0.1, 0.01])
 
 
+def test_a_schedule_longer_than_the_training_is_warned_of(dataset, caplog):
+    config = RunConfig(epochs=2, batch_size=10).resolved(1)
+    learner_for(dataset, ImagesOptions(solver="quick-caffe"), config)
+    assert not caplog.messages
+    learner_for(dataset, ImagesOptions(solver="quick-caffe", step_every=20), config)
+    assert ["after 20 steps, but the training has 14" in message for message in caplog.messages] == [True]
+
+
 def test_the_crop_is_the_published_one_where_none_is_given(tmp_path):
     large = small_dataset(tmp_path / "large", {"train": 4}, size=(240, 250))
     config = RunConfig(batch_size=4, lanes=1).resolved(1)

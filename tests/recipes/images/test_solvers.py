@@ -8,7 +8,7 @@ from echelon.errors import EchelonError
 from echelon.recipes.images.models.choice import MODELS
 from echelon.recipes.images.options import ImagesOptions, PrepareOptions
 from echelon.recipes.images.settings import defaults_of, solver_for
-from echelon.recipes.images.solvers import SCHEDULES, SOLVERS, rate, solver_of
+from echelon.recipes.images.solvers import SCHEDULES, SOLVERS, rate, remark_on, solver_of
 from echelon.train.config import RunConfig
 
 
@@ -65,6 +65,21 @@ def test_step_takes_a_tenth_after_every_so_many_steps():
     rates = [rate("step", step, total, 0.0, 100_000) for step in (0, 99_999, 100_000, 299_999, 300_000, 449_999)]
     assert rates == pytest.approx([1.0, 1.0, 0.1, 0.01, 0.001, 0.0001])
     assert rate("step", 90, 100, 0.0, 100_000) == 1.0
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("total", "step_every"), [(90_000, 100_000), (100, 100), (101, 100), (100, 0), (7, 3)])
+def test_a_rate_that_will_never_fall_is_told_and_no_other(schedule, total, step_every):
+    falls = min(rate(schedule, step, total, 0.0, step_every) for step in range(total)) < 1
+    told = remark_on(schedule, total, step_every)
+    assert bool(told) == (schedule == "step" and not falls)
+    if told:
+        assert f"after {step_every:,} steps" in told
+        assert f"has {total:,} (set --step-every, such as {total * 2 // 9} " in told
+
+
+def test_the_remark_names_the_step_of_the_original_for_its_own_number_of_steps():
+    assert "such as 99999 " in remark_on("step", 449_999, 450_000)
 
 
 def test_poly_is_the_root_of_what_is_left():

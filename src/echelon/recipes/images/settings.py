@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -14,9 +15,11 @@ from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.models.choice import usual_crop
 from echelon.recipes.images.options import ImagesOptions
 from echelon.recipes.images.rows import TRAIN
-from echelon.recipes.images.solvers import Solver, solver_of
+from echelon.recipes.images.solvers import Solver, remark_on, solver_of
 from echelon.train.config import RunConfig
 from echelon.train.stopping import last_step
+
+_log = logging.getLogger(__name__)
 
 
 def solver_for(options: ImagesOptions) -> Solver:
@@ -46,17 +49,22 @@ def defaults_of(options: ImagesOptions) -> Mapping[str, Any]:
 def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> ImagesLearner:
     """The learner for a dataset that `prepare` wrote.
 
-    config: resolved for a number of workers; it says how many steps the schedule of the learning rate covers.
+    config: resolved for a number of workers; it says how many steps the schedule of the learning rate covers. A
+    schedule that ends before its first fall, as the originals' do on many workers or little data, is logged as a
+    warning.
 
     Raises:
         DataError: the dataset is not one of labelled images. EchelonError: the options do not fit together.
     """
     classes, size = described(dataset)
     solver = solver_for(options)
+    total_steps = _total_steps(dataset, config)
+    if remark := remark_on(solver.schedule, total_steps, solver.step_every):
+        _log.warning("%s", remark)
     return ImagesLearner(
         classes=classes,
         size=size,
-        total_steps=_total_steps(dataset, config),
+        total_steps=total_steps,
         model_name=solver.model,
         width=options.width,
         depth=options.depth,

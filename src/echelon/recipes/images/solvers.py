@@ -173,3 +173,13 @@ def rate(schedule: str, step: int, total: int, warmup: float, step_every: int = 
     if schedule == "poly":
         return math.sqrt(1 - at / total)
     return 0.5 * (1 + math.cos(math.pi * (at - rising) / max(total - rising, 1)))
+
+
+def remark_on(schedule: str, total: int, step_every: int) -> str:
+    """What is odd about a schedule over `total` steps, or ""; see `rate` for the arguments."""
+    if schedule != "step" or step_every < total:
+        return ""
+    return (
+        f"the learning rate is never lowered: it would be after {step_every:,} steps, but the training has {total:,} "
+        f"(set --step-every, such as {max(1, total * 2 // 9)} for Caffe's four falls, or train for more epochs)"
+    )
