@@ -142,6 +142,19 @@ def test_grey_and_square_pixels_are_recognised_by_their_number(tmp_path):
     assert sorted(rows["train"].values()) == [(0, b"\x07" * 144), (1, b"\x09" * 144), (2, b"\x03" * 144)]
 
 
+@pytest.mark.parametrize(("kind", "side"), [("BMP", 14), ("PPM", 11)])
+def test_files_as_long_as_pixels_would_be_are_files(tmp_path, kind, side):
+    file = io.BytesIO()
+    image = Image.new("RGB", (side, side), (9, 8, 7))
+    image.save(file, kind)
+    data = file.getvalue()
+    pq.write_table(pa.table({"data": [data], "label": [0]}), tmp_path / "a.parquet")
+    size = (1, len(data)) if len(data) % 3 else (1, len(data) // 3)
+    _, rows, problems = read_all(tmp_path, size=size)
+    assert not problems
+    assert rows["train"]["a.parquet#0"] == (0, bytes([9] * size[1] + [8] * size[1] + [7] * size[1]))
+
+
 def test_broken_rows_are_told_and_the_rest_is_read(tmp_path):
     """Trap: an endless loop on an undecodable image."""
     cmyk = io.BytesIO()

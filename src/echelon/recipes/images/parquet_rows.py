@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from echelon.recipes.images.rows import Pixels, Problem, Rows
 
 KEY = "key"
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
-"""How encoded images begin; of the formats whose mark is so short that pixels may begin like it, there is none."""
+"""How encoded images begin, but BMP and PPM, whose marks are so short that pixels may begin like them."""
+_PPM = re.compile(rb"P[1-6]\s+(#.*\n)?\d+\s+\d+\s")
 _ROWS_AT_ONCE = 32
 _BUFFER = 1 << 20
 
@@ -92,9 +94,14 @@ def content_of(cell: pa.Scalar, size: tuple[int, int]) -> bytes | Pixels:
             raise BrokenImage("numbers of it are null")
         return _pixels(values.to_numpy(zero_copy_only=False), size)
     data: bytes = cell.as_py()
-    if data.startswith(_MAGIC) or likely_shape(len(data), size) is None:
+    if _is_encoded(data) or likely_shape(len(data), size) is None:
         return data
     return _pixels(np.frombuffer(data, np.uint8), size)
+
+
+def _is_encoded(data: bytes) -> bool:
+    bitmap = data[:2] == b"BM" and int.from_bytes(data[2:6], "little") == len(data)
+    return bitmap or data.startswith(_MAGIC) or _PPM.match(data) is not None
 
 
 def _pixels(values: np.ndarray, size: tuple[int, int]) -> Pixels:
