@@ -22,7 +22,8 @@ from echelon.data.write import PartWriter, commit, start
 from echelon.errors import DataError
 from echelon.spark import scattered
 from echelon.spark.failure import WorkerFailed
-from echelon.spark.prepare import Addition, Found, Problem, Rows, Summary, prepare_dataset
+from echelon.spark.notes import Notes
+from echelon.spark.prepare import Addition, Finish, Finished, Found, Problem, Rows, Summary, prepare_dataset
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -173,3 +174,80 @@ def test_a_file_that_a_host_does_not_see_is_no_broken_item(spark: SparkSession, 
 
     with pytest.raises(WorkerFailed, match=rf"listed\.png on {socket.gethostname()}, .* a path that all hosts share"):
         prepare_dataset(spark, str(tmp_path / "data"), SCHEMA, ITEMS[:1], unseen)
+
+
+TRAVELLING = Schema((Column("text", "string"), Column("number", "int64")))
+FINISHED = Schema((Column("square", "int64"),))
+
+
+def read(item: int) -> Iterator[Found]:
+    """Rows whose number is all that they hold; one item has something that is bad before it travels."""
+    if item == 2:
+        yield Problem("2/x", "it is unreadable")
+    numbers = np.arange(item * ROWS, (item + 1) * ROWS)
+    yield Rows({"text": [f"row {number}" for number in numbers], "number": numbers})
+    yield Counter(read=ROWS)
+
+
+def squared(values: Mapping[str, Decoded]) -> Finished:
+    """Every seventh is bad."""
+    numbers, texts = np.asarray(values["number"]), values["text"]
+    bad = numbers % 7 == 0
+    problems = {int(row): Problem(str(texts[row]), "a seventh") for row in np.flatnonzero(bad)}
+    return Finished({"square": numbers[~bad] ** 2}, problems, Counter(finished=int((~bad).sum())))
+
+
+@pytest.mark.parametrize("rows_at_once", [7, 10_000])
+def test_rows_finished_after_the_shuffle_are_those_of_the_order_and_none_is_lost(
+    spark: SparkSession, tmp_path: Path, rows_at_once: int
+) -> None:
+    """With no seed the order is that of the items, so that what is left can be written down."""
+    dataset, summary = prepare_dataset(
+        spark,
+        str(tmp_path),
+        FINISHED,
+        range(4),
+        read,
+        finish=Finish(TRAVELLING, squared, rows_at_once),
+        sums_of=lambda split, values: {"squares": np.asarray(values["square"]).sum()},
+        bytes_of=lambda item: 20 << 20,
+        shuffle_seed=None,
+    )
+    assert len(dataset.manifest.files("train")) == 4
+    found: list[int] = []
+    for file in dataset.manifest.files("train"):
+        with open_part(dataset, file) as part:
+            found += part.read(range(len(file.row_groups)), ["square"]).column("square").to_pylist()
+    expected = [number**2 for number in range(4 * ROWS) if number % 7]
+    assert found == expected
+    assert int(summary.sums["train"]["squares"]) == sum(expected)
+    assert summary.counts == {"read": 4 * ROWS, "finished": len(expected)}
+    assert summary.problems == 4 * ROWS - len(expected) + 1
+    assert [problem.item for problem in summary.reported] == [f"row {7 * n}" for n in range(20)]
+
+
+def test_a_mistake_in_the_last_step_is_told_at_once(spark: SparkSession, tmp_path: Path) -> None:
+    def wrong(values: Mapping[str, Decoded]) -> Finished:
+        raise AttributeError("typo")
+
+    def loses(values: Mapping[str, Decoded]) -> Finished:
+        return Finished({"square": np.asarray(values["number"])[1:]})
+
+    for step, message in ((wrong, "AttributeError: typo"), (loses, "none may be lost")):
+        with pytest.raises(WorkerFailed, match=message):
+            prepare_dataset(
+                spark, str(tmp_path / step.__name__), FINISHED, range(2), read, finish=Finish(TRAVELLING, step, 64)
+            )
+        with pytest.raises(DataError, match="half-written"):
+            open_dataset(str(tmp_path / step.__name__))
+
+
+def test_problems_are_the_first_of_the_items_in_whatever_order_they_came() -> None:
+    origins = [(item, row) for item in range(30) for row in range(9)]
+    random = np.random.default_rng(0)
+    parts = [Notes() for _ in range(3)]
+    for number in random.permutation(len(origins)):
+        parts[int(random.integers(3))].add(Problem(str(origins[number]), "bad"), origins[number])
+    whole = Notes.merged(Notes.from_json(part.to_json()) for part in parts)
+    assert whole.problems == len(origins)
+    assert [problem.item for _, problem in whole.reported] == [str(origin) for origin in origins[:20]]

@@ -43,11 +43,15 @@ _NUMBERS: dict[str, tuple[pa.DataType, str]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """Rows of one split that follow each other in one part, in the layout in which they are stored."""
+    """Rows of one split that follow each other in one part, in the layout in which they are stored.
+
+    origins: of the rows the numbers of their items, and theirs within these; int64 [rows] both. Empty where unknown.
+    """
 
     part: int
     split: str
     rows: pa.RecordBatch
+    origins: tuple[NDArray[np.int64], ...] = ()
 
 
 class Carriage:
@@ -94,13 +98,16 @@ class Carriage:
         """The rows of a packed batch that came back sorted by `ORDER`."""
         cells = [_arrive(column, batch.column(f"c{index}")) for index, column in enumerate(self.schema.columns)]
         rows = pa.RecordBatch.from_arrays(cells, schema=self.schema.to_arrow())
-        return runs_of(batch.column("part"), batch.column("split"), rows)
+        origins = tuple(batch.column(name).to_numpy().astype(np.int64) for name in ("item", "row"))
+        return runs_of(batch.column("part"), batch.column("split"), rows, origins)
 
 
-def runs_of(parts: pa.Array, splits: pa.Array, rows: pa.RecordBatch) -> Iterator[Run]:
+def runs_of(
+    parts: pa.Array, splits: pa.Array, rows: pa.RecordBatch, origins: tuple[NDArray[np.int64], ...] = ()
+) -> Iterator[Run]:
     """Rows that came sorted by their parts and splits, cut where either changes.
 
-    parts, splits: int32 and strings, of each row.
+    parts, splits: int32 and strings, of each row. origins: see `Run`.
     """
     if not len(rows):
         return
@@ -109,7 +116,8 @@ def runs_of(parts: pa.Array, splits: pa.Array, rows: pa.RecordBatch) -> Iterator
     starts = np.flatnonzero(np.diff(numbers, prepend=-1) | np.diff(codes, prepend=-1))
     for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
         split = encoded.dictionary[int(codes[start])].as_py()
-        yield Run(int(numbers[start]), split, rows.slice(int(start), int(end) - int(start)))
+        of_run = tuple(origin[start:end] for origin in origins)
+        yield Run(int(numbers[start]), split, rows.slice(int(start), int(end) - int(start)), of_run)
 
 
 def place_keys(parts: int) -> NDArray[np.int32]:

@@ -85,7 +85,7 @@ def write_frame(
     )
     with bounded_batches(frame.sparkSession, schema):
         results = collect(frame.sparkSession, plan, reports, f"Echelon: write {storage.url}", on_progress, unit="part")
-    whole = Written.merged((row["files"], bytes(row["sums"])) for row in results)
+    whole = Written.merged(results)
     _require_rows(whole, rows)
     return commit(storage, schema, whole.splits, shuffled=True)
 

@@ -20,36 +20,31 @@ from echelon.data.storage import Storage, open_storage
 from echelon.data.write import commit, start, write_asset
 from echelon.errors import DataError
 from echelon.spark.carriage import Carriage
+from echelon.spark.finish import Finish, Finished
 from echelon.spark.job import OnProgress, Reports, collect, over_items, send
+from echelon.spark.notes import Notes, Problem
 from echelon.spark.probe import PathNotShared
 from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_batches, written
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-PROBLEMS_KEPT = 20
+__all__ = ["Addition", "Finish", "Finished", "Found", "Problem", "Rows", "Summary", "prepare_dataset"]
+
 PART_BYTES = 128 << 20
+_LEAST_PART_BYTES = 16 << 20
 _MOST_PARTS = 10_000
+_FINISHED_PARTS = 32
+"""Of a small dataset whose rows are finished after the shuffle: that many cores have some of the work."""
 _USUAL_ITEM_BYTES = 32 << 20
 TRAIN = "train"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that could not become a row and is left out. item: its name. reason: why."""
-
-    item: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.item}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Rows:
     """Some rows.
 
-    values: for every column of the schema its values, as `cells.encode` takes them. splits: of all rows, or of each.
+    values: for every column its values, as `cells.encode` takes them. splits: of all rows, or of each.
     """
 
     values: Mapping[str, Values]
@@ -95,6 +90,7 @@ def prepare_dataset(
     items: Sequence[Item],
     rows_of: Callable[[Item], Iterator[Found]],
     *,
+    finish: Finish | None = None,
     conclude: Callable[[Summary], Addition] | None = None,
     sums_of: SumsOf | None = None,
     bytes_of: Callable[[Item], int] | None = None,
@@ -113,6 +109,8 @@ def prepare_dataset(
         rows_of: what an item holds, in a fixed order: rows, problems, and counts of whatever is worth counting. A
             DataError is a problem of the whole item; a missing file is an error of its host, which must see what was
             listed. Runs in a task, and must be picklable.
+        finish: makes the dataset's rows of those of `rows_of`, which have its `travelling` schema then, after they were
+            shuffled. For rows that are smaller before it.
         conclude: what else belongs to the dataset; called on the driver before the dataset is committed.
         sums_of: called in tasks with a split and some of its rows, as `cells.decode` gives them; the arrays that it
             returns are added up. Integers are exact; the order in which floats are added varies.
@@ -130,30 +128,10 @@ def prepare_dataset(
     start(storage, overwrite)
     if not items:
         raise DataError(f"there is nothing to prepare for {storage.url}: no items were given")
-    carriage = Carriage(schema, _parts(items, bytes_of))
-    sent, reports = send(session, items), Reports(session)
+    carriage = Carriage(finish.travelling if finish else schema, _parts(items, bytes_of, finish is not None))
     scatter = _Scatter(carriage, rows_of, len(items), shuffle_seed)
-
-    def packed(indices: Iterator[int]) -> Iterator[pa.RecordBatch]:
-        for index in indices:
-            with reports.reporting(index) as outcome:
-                notes = _Notes()
-                yield from scatter(sent(index), index, notes)
-                reports.note(index, notes.to_json())
-            if outcome.failed:
-                return
-
-    def plan() -> DataFrame:
-        rows = over_items(session, len(items), None, packed, carriage.ddl)
-        return written(rows, carriage, Format(storage.url, row_group_mb, compression, sums_of))
-
-    try:
-        with bounded_batches(session, schema):
-            results = collect(session, plan, reports, f"Echelon: prepare {storage.url}", on_progress)
-    finally:
-        sent.forget()
-    whole = Written.merged((row["files"], bytes(row["sums"])) for row in results)
-    summary = _summary(whole, reports.notes())
+    form = Format(storage.url, row_group_mb, compression, sums_of)
+    summary, whole = _run(session, items, scatter, schema, form, finish, on_progress)
     if not whole.files:
         first = "".join(f"; the first of {summary.problems} problems: {p}" for p in summary.reported[:1])
         raise DataError(f"not one row could be read for {storage.url}{first}")
@@ -161,50 +139,69 @@ def prepare_dataset(
     return _committed(storage, schema, whole, addition, shuffled=shuffle_seed is not None), summary
 
 
+def _run(
+    session: SparkSession,
+    items: Sequence[Any],
+    scatter: _Scatter,
+    schema: Schema,
+    form: Format,
+    finish: Finish | None,
+    on_progress: OnProgress | None,
+) -> tuple[Summary, Written]:
+    """Reads, shuffles and writes all rows, by one job of Spark."""
+    sent, reports, carriage = send(session, items), Reports(session), scatter.carriage
+
+    def packed(indices: Iterator[int]) -> Iterator[pa.RecordBatch]:
+        for index in indices:
+            with reports.reporting(index) as outcome:
+                notes = Notes()
+                yield from scatter(sent(index), index, notes)
+                reports.note(index, notes.to_json())
+            if outcome.failed:
+                return
+
+    def plan() -> DataFrame:
+        rows = over_items(session, len(items), None, packed, carriage.ddl)
+        return written(rows, carriage, schema, form, finish, reports)
+
+    try:
+        with bounded_batches(session, carriage.schema):
+            results = collect(session, plan, reports, f"Echelon: prepare {form.url}", on_progress)
+    finally:
+        sent.forget()
+    whole = Written.merged(results)
+    notes = Notes.merged([*map(Notes.from_json, reports.notes()), whole.notes])
+    return _summary(whole, notes), whole
+
+
 def _committed(storage: Storage, schema: Schema, whole: Written, addition: Addition, *, shuffled: bool) -> Dataset:
     assets = {name: write_asset(storage, name, np.asarray(array)) for name, array in addition.assets.items()}
     return commit(storage, schema, whole.splits, addition.info, assets, shuffled=shuffled)
 
 
-class _Notes:
-    """What is to be told of one item apart from its rows."""
-
-    def __init__(self) -> None:
-        self.problems = 0
-        self.first: list[Problem] = []
-        self.counts: Counter[str] = Counter()
-
-    def add(self, problem: Problem) -> None:
-        self.problems += 1
-        if len(self.first) < PROBLEMS_KEPT:
-            self.first.append(problem)
-
-    def to_json(self) -> list[Any]:
-        return [self.problems, [[p.item, p.reason] for p in self.first], self.counts]
-
-
 class _Scatter:
-    """Decodes an item and packs its rows for the shuffle."""
+    """Reads an item and packs its rows for the shuffle."""
 
     def __init__(
         self, carriage: Carriage, rows_of: Callable[[Any], Iterator[Found]], items: int, seed: int | None
     ) -> None:
-        self._carriage, self._rows_of, self._items, self._seed = carriage, rows_of, items, seed
+        self.carriage = carriage
+        self._rows_of, self._items, self._seed = rows_of, items, seed
 
-    def __call__(self, item: Any, index: int, notes: _Notes) -> Iterator[pa.RecordBatch]:
+    def __call__(self, item: Any, index: int, notes: Notes) -> Iterator[pa.RecordBatch]:
         row = 0
         try:
             for found in self._rows_of(item):
                 if isinstance(found, Problem):
-                    notes.add(found)
+                    notes.add(found, (index, row))
                 elif isinstance(found, Counter):
-                    notes.counts += found
+                    notes.counts.update(found)
                 else:
-                    batch = encode(self._carriage.schema, found.values)
+                    batch = encode(self.carriage.schema, found.values)
                     yield self._pack(batch, found.splits, index, row)
                     row += len(batch)
         except DataError as error:
-            notes.add(Problem(f"item {index}", str(error)))
+            notes.add(Problem(f"item {index}", str(error)), (index, row))
         except FileNotFoundError as error:
             # As a problem of the item it would pass for a broken file, and thousands would be missing.
             raise PathNotShared(
@@ -213,30 +210,28 @@ class _Scatter:
             ) from error
 
     def _pack(self, batch: pa.RecordBatch, splits: str | Sequence[str], item: int, row: int) -> pa.RecordBatch:
-        parts = self._carriage.parts
+        parts = self.carriage.parts
         if self._seed is None:
             keys = np.zeros(len(batch), np.int64)
             buckets = np.full(len(batch), item * parts // self._items)
         else:
             keys = shuffle_keys(self._seed, item, row, len(batch))
             buckets = bucket_of(keys, parts)
-        return self._carriage.pack(batch, splits, buckets, keys, item, row)
+        return self.carriage.pack(batch, splits, buckets, keys, item, row)
 
 
-def _parts(items: Sequence[Item], bytes_of: Callable[[Item], int] | None) -> int:
+def _parts(items: Sequence[Item], bytes_of: Callable[[Item], int] | None, finished: bool) -> int:
+    """A function of the items alone, as all that decides where rows go."""
     total = sum(map(bytes_of, items)) if bytes_of is not None else len(items) * _USUAL_ITEM_BYTES
-    return max(1, min(_MOST_PARTS, -(-total // PART_BYTES)))
+    each = min(PART_BYTES, max(_LEAST_PART_BYTES, total // _FINISHED_PARTS)) if finished else PART_BYTES
+    return max(1, min(_MOST_PARTS, -(-total // each)))
 
 
-def _summary(whole: Written, notes: Sequence[Any]) -> Summary:
-    problems = [Problem(*problem) for _, first, _ in notes for problem in first]
-    counts: Counter[str] = Counter()
-    for _, _, of_item in notes:
-        counts.update(of_item)
+def _summary(whole: Written, notes: Notes) -> Summary:
     return Summary(
         rows={split: sum(file.rows for file in files) for split, files in whole.splits.items()},
-        problems=sum(count for count, _, _ in notes),
-        reported=tuple(problems[:PROBLEMS_KEPT]),
-        counts=dict(counts),
+        problems=notes.problems,
+        reported=tuple(problem for _, problem in notes.reported),
+        counts=dict(notes.counts),
         sums=whole.sums,
     )

@@ -11,18 +11,23 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from echelon.allocation import kept_memory
 from echelon.data.cells import Decoded, decode
 from echelon.data.manifest import DataFile
 from echelon.data.schema import Schema
 from echelon.data.storage import open_storage
 from echelon.data.write import PartWriter
 from echelon.spark.carriage import ORDER, PLACE, Carriage, Run
+from echelon.spark.finish import Finish, Stopped, finished
+from echelon.spark.job import Reports
+from echelon.spark.notes import Notes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray]
 SumsOf = Callable[[str, Mapping[str, Decoded]], Mapping[str, NDArray]]
 
-WRITTEN = "files string, sums binary"
+WRITTEN = "files string, sums binary, notes string"
 """Spark's schema of `Written.to_batch`."""
 _BATCH_BYTES = 16 << 20
 _UNKNOWN_CELL_BYTES = 64 << 10
@@ -49,10 +54,11 @@ class Format:
 
 @dataclass
 class Written:
-    """What tasks wrote. files: (split, part) → file. sums: split → arrays by name."""
+    """What tasks wrote. files: (split, part) → file. sums: split → arrays by name. notes: of what they finished."""
 
     files: dict[tuple[str, int], DataFile] = field(default_factory=dict)
     sums: dict[str, Arrays] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
 
     def add(self, split: str, sums: Mapping[str, NDArray]) -> None:
         """Adds to the sums of a split."""
@@ -73,30 +79,48 @@ class Written:
             f"{split}/{name}": value for split, of in self.sums.items() for name, value in of.items()
         }
         np.savez(sums, **named)
-        return pa.RecordBatch.from_pydict({"files": [json.dumps(files)], "sums": [sums.getvalue()]})
+        notes = json.dumps(self.notes.to_json())
+        return pa.RecordBatch.from_pydict({"files": [json.dumps(files)], "sums": [sums.getvalue()], "notes": [notes]})
 
     @classmethod
-    def merged(cls, rows: Iterable[tuple[str, bytes]]) -> Written:
+    def merged(cls, rows: Iterable[Mapping[str, Any]]) -> Written:
         """All that was written, of rows as in `to_batch`."""
         whole = cls()
-        for files, sums in rows:
-            whole.files |= {(split, part): DataFile.from_json(file) for split, part, file in json.loads(files)}
-            with np.load(io.BytesIO(sums), allow_pickle=False) as arrays:
+        for row in rows:
+            found = json.loads(row["files"])
+            whole.files |= {(split, part): DataFile.from_json(file) for split, part, file in found}
+            whole.notes.merge(Notes.from_json(json.loads(row["notes"])))
+            with np.load(io.BytesIO(bytes(row["sums"])), allow_pickle=False) as arrays:
                 for path in arrays.files:
                     split, _, name = path.partition("/")
                     whole.add(split, {name: arrays[path]})
         return whole
 
 
-def written(packed: DataFrame, carriage: Carriage, form: Format) -> DataFrame:
-    """The plan that writes packed rows; its rows are for `Written.merged`."""
+def written(
+    packed: DataFrame, carriage: Carriage, schema: Schema, form: Format, finish: Finish | None, reports: Reports
+) -> DataFrame:
+    """The plan that writes packed rows; its rows are for `Written.merged`.
+
+    schema: of the dataset; that of the carriage without a finish.
+    """
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield write_runs((run for batch in batches for run in carriage.unpack(batch)), carriage.schema, form).to_batch()
+        notes = Notes()
+        runs: Iterator[Run] = chain.from_iterable(map(carriage.unpack, batches))
+        if finish is not None:
+            runs = finished(runs, finish, schema, notes, reports)
+        try:
+            # Each piece of rows wants the same few blocks again.
+            with kept_memory():
+                whole = write_runs(runs, schema, form)
+        except Stopped:
+            return
+        whole.notes = notes
+        yield whole.to_batch()
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rows = ((row["files"], row["sums"]) for batch in batches for row in batch.to_pylist())
-        yield Written.merged(rows).to_batch()
+        yield Written.merged(row for batch in batches for row in batch.to_pylist()).to_batch()
 
     placed = packed.repartition(carriage.parts, PLACE).sortWithinPartitions(*ORDER)
     results = placed.mapInArrow(write, WRITTEN)
@@ -106,16 +130,21 @@ def written(packed: DataFrame, carriage: Carriage, form: Format) -> DataFrame:
     return results.repartition(-(-carriage.parts // _MERGED_AT_ONCE)).mapInArrow(merge, WRITTEN)
 
 
-@contextmanager
-def bounded_batches(session: SparkSession, schema: Schema) -> Iterator[None]:
-    """For the length of the block Spark hands rows to Python in batches of a bounded size."""
+def rows_at_once(schema: Schema) -> int:
+    """How many rows of a schema a task handles at once in bounded memory."""
     row = sum(
         _UNKNOWN_CELL_BYTES if column.is_variable else 64 if column.is_string else column.cell_bytes
         for column in schema.columns
     )
+    return max(16, min(10_000, _BATCH_BYTES // row))
+
+
+@contextmanager
+def bounded_batches(session: SparkSession, schema: Schema) -> Iterator[None]:
+    """For the length of the block Spark hands rows to Python in batches of a bounded size."""
     # Spark 3.5 counts rows only; from Spark 4 on bytes are counted too, and the guess at a row matters less.
     settings = {
-        "spark.sql.execution.arrow.maxRecordsPerBatch": str(max(16, min(10_000, _BATCH_BYTES // row))),
+        "spark.sql.execution.arrow.maxRecordsPerBatch": str(rows_at_once(schema)),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(_BATCH_BYTES),
     }
     before = {name: session.conf.get(name, None) for name in settings}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from echelon.data.storage import Storage
 from echelon.recipes.images.decode import BrokenImage, decode, stretched
 from echelon.recipes.images.rows import Pixels, Problem, Rows
 
@@ -24,6 +26,24 @@ class Stored:
     key: str
     label: int
     content: bytes | Pixels
+
+
+class StoredImages(ABC):
+    """An item, see `rows.Item`, whose images a source holds one by one. size: height and width they are brought to."""
+
+    size: tuple[int, int]
+
+    @abstractmethod
+    def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
+        """Its images as the source holds them, in a fixed order.
+
+        Raises:
+            DataError: the file as a whole is not what it should be.
+        """
+
+    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+        """The same images, decoded."""
+        return decoded(self.stored(storage), self.size)
 
 
 def decoded(images: Iterable[Stored | Problem], size: tuple[int, int]) -> Iterator[Rows | Problem]:

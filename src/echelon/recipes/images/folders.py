@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from echelon.data.storage import Storage
 from echelon.errors import DataError
-from echelon.recipes.images.batches import Stored, decoded
+from echelon.recipes.images.batches import Stored, StoredImages
 from echelon.recipes.images.decode import SUFFIXES
-from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, VAL, Division, Item, Problem, Rows, Source
+from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, VAL, Division, Item, Problem, Source
 
 SPLITS: Mapping[str, str] = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 
@@ -18,7 +18,7 @@ FILES_PER_ITEM = 256
 
 
 @dataclass(frozen=True)
-class ClassFiles:
+class ClassFiles(StoredImages):
     """Some image files of one split.
 
     files: (path, label) of each. size: height and width that they are brought to.
@@ -34,9 +34,9 @@ class ClassFiles:
     def images(self) -> int:
         return len(self.files)
 
-    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+    def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
         yield from (Problem(path, "it lies in no class folder") for path in self.strays)
-        yield from decoded((Stored(path, label, storage.read(path)) for path, label in self.files), self.size)
+        yield from (Stored(path, label, storage.read(path)) for path, label in self.files)
 
 
 def find_folders(

@@ -12,19 +12,19 @@ from urllib.parse import unquote, urlsplit
 
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError, EchelonError
-from echelon.recipes.images.batches import Stored, decoded
+from echelon.recipes.images.batches import Stored, StoredImages
 from echelon.recipes.images.class_lists import read_class_lists
 from echelon.recipes.images.datum import content_of, label_of, message
 from echelon.recipes.images.decode import BrokenImage
 from echelon.recipes.images.folders import FILES_PER_ITEM, SPLITS, is_hidden
 from echelon.recipes.images.meaning import Meaning, chosen_list, meaning_of
-from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Item, Problem, Reported, Rows, Source
+from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Item, Problem, Reported, Source
 
 DATA = "data.mdb"
 
 
 @dataclass(frozen=True)
-class Records:
+class Records(StoredImages):
     """Some images of one database.
 
     folder: of the database, relative to the source; "" for the source itself. keys: of its records, each with the label
@@ -41,9 +41,9 @@ class Records:
     def images(self) -> int:
         return len(self.keys)
 
-    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+    def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
         with _opened(storage, self.folder) as database, database.begin() as view:
-            yield from decoded((self._stored(view, *record) for record in self.keys), self.size)
+            yield from (self._stored(view, *record) for record in self.keys)
 
     def _stored(self, view: Any, key: bytes, label: int) -> Stored | Problem:
         name, record = _key(self.folder, key), view.get(key)

@@ -15,10 +15,10 @@ import pyarrow.types as pat
 
 from echelon.data.storage import Storage
 from echelon.errors import DataError
-from echelon.recipes.images.batches import Stored, decoded
+from echelon.recipes.images.batches import Stored, StoredImages
 from echelon.recipes.images.decode import BrokenImage
 from echelon.recipes.images.raw import as_pixels, likely_shape
-from echelon.recipes.images.rows import Pixels, Problem, Rows
+from echelon.recipes.images.rows import Pixels, Problem
 
 KEY = "key"
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
@@ -29,7 +29,7 @@ _BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
-class GroupRows:
+class GroupRows(StoredImages):
     """Some rows of a row group.
 
     column: of the images. group: number of the row group, whose first row is row `first` of the file. places: of the
@@ -50,9 +50,9 @@ class GroupRows:
     def images(self) -> int:
         return len(self.places)
 
-    def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
+    def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
         with opened(storage, self.path) as file:
-            yield from decoded(self._stored(file), self.size)
+            yield from self._stored(file)
 
     def _stored(self, file: pq.ParquetFile) -> Iterator[Stored | Problem]:
         labels, place = dict(self.places), 0

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echelon.data.cells import Decoded
 from echelon.data.manifest import Dataset
 from echelon.data.storage import Storage
 from echelon.errors import DataError, EchelonError
+from echelon.recipes.images.batches import StoredImages
 from echelon.recipes.images.labelled import IMAGE, KEY, LABEL, MEAN, schema_of
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.options import PrepareOptions
-from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Item, Problem, Rows, Source
+from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Item, Pixels, Problem, Rows, Source
 from echelon.recipes.images.sources import find_source
+from echelon.recipes.images.travelling import CONVERTED, finish, travelling
 from echelon.spark import prepare as spark
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from echelon.spark.job import OnProgress
 
-CONVERTED = "converted"
+_FIT_UINT16 = 65535 // 255
 _EVERYTHING = Division(test_fraction=1, seed=0)
 
 
@@ -69,6 +72,7 @@ def prepare(
         schema_of(size),
         found.items,
         _Read(storage),
+        finish=finish(size) if any(isinstance(item, StoredImages) for item in found.items) else None,
         conclude=_Conclude(found, size, channels),
         sums_of=_Sums(len(found.classes)),
         bytes_of=lambda item: item.images * 3 * size[0] * size[1],
@@ -87,6 +91,9 @@ class _Read:
 
     def __call__(self, item: Item) -> Iterator[spark.Found]:
         try:
+            if isinstance(item, StoredImages):
+                yield from travelling(item.stored(self.storage), item.size, item.split)
+                return
             for found in item.rows(self.storage):
                 yield from (found,) if isinstance(found, Problem) else self._columns(item, found)
         except DataError as error:
@@ -110,7 +117,7 @@ class _Sums:
         counts = {"counts": np.bincount(known, minlength=self.classes)}
         if split != TRAIN:
             return counts
-        return {**counts, "pixels": np.asarray(rows[IMAGE]).sum(axis=0, dtype=np.int64)}
+        return {**counts, "pixels": _sum(np.asarray(rows[IMAGE]))}
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,14 @@ class _Conclude:
             return spark.Addition(info, {})
         mean = summary.sums[TRAIN]["pixels"] / summary.rows[TRAIN]
         return spark.Addition(info, {MEAN: mean.astype(np.float32)})
+
+
+def _sum(images: Pixels) -> NDArray[np.int64]:
+    """Their sum over the first axis. Of few enough, it fits into 16 bits, which takes a quarter of the time."""
+    total = np.zeros(images.shape[1:], np.int64)
+    for start in range(0, len(images), _FIT_UINT16):
+        total += np.add.reduce(images[start : start + _FIT_UINT16], axis=0, dtype=np.uint16)
+    return total
 
 
 def _sides(size: tuple[int, int] | None) -> str:
