@@ -6,6 +6,7 @@ echelon demo tables:RECIPE shows all of it on real measurements; docs/recipes.md
 from __future__ import annotations
 
 import csv
+import io
 import math
 import zlib
 from collections import Counter
@@ -57,39 +58,55 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class ReadTable:
-    """What a file holds, in a task of Spark."""
+    """What a file holds, in a task of Spark. labelled: whether each row must have a class."""
 
     storage: Storage
     features: tuple[str, ...]
     label: str
     test_fraction: float
+    labelled: bool
 
     def __call__(self, path: str) -> Iterator[Found]:
         keys, values, labels, splits = [], [], [], []
-        for number, line in enumerate(table(self.storage, path), start=2):
-            key = f"{path}:{number}"
+        rows = table(self.storage, path)
+        require(rows, path, (*self.features, self.label) if self.labelled else self.features)
+        for line in rows:
+            key = f"{path}:{rows.line_num}"
             try:
                 row = [float(line[name]) for name in self.features]
             except (TypeError, ValueError) as error:
                 yield Problem(key, str(error))
                 continue
-            if not all(map(math.isfinite, row)) or not line[self.label]:
+            label = line.get(self.label) or ""
+            if not all(map(math.isfinite, row)) or (self.labelled and not label):
                 yield Problem(key, "a number or the class is missing")
                 continue
             # By the row's key, so that a row is in the same split in every dataset that is made of these files.
             test = zlib.crc32(key.encode()) < self.test_fraction * 2**32
             keys.append(key)
             values.append(row)
-            labels.append(line[self.label])
+            labels.append(label)
             splits.append("test" if test else "train")
         if keys:
             yield Rows({"features": np.array(values, np.float32), "label": labels, "key": keys}, splits)
             yield Counter(f"{split}/{label}" for split, label in zip(splits, labels, strict=True))
 
 
-def table(storage: Storage, path: str) -> Iterator[dict[str, str]]:
+def table(storage: Storage, path: str) -> csv.DictReader[str]:
     """The rows of a CSV file by the names in its first line."""
-    yield from csv.DictReader(storage.read(path).decode().splitlines())
+    return csv.DictReader(io.StringIO(storage.read(path).decode("utf-8-sig"), newline=""))
+
+
+def require(rows: csv.DictReader[str], path: str, names: Sequence[str]) -> Sequence[str]:
+    """The columns of a table, which must have some."""
+    there = rows.fieldnames or ()
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise DataError(
+            f"{path} has no column {', '.join(missing)}, but {', '.join(there) or 'none at all'}: name the column of "
+            "the classes with --label, and give tables that all have the same columns"
+        )
+    return there
 
 
 def sums(split: str, rows: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
@@ -161,7 +178,7 @@ class TableLearner(Learner):
             buffer.copy_(torch.from_numpy(dataset.asset(name)))
 
     def check(self, dataset: Dataset) -> None:
-        strange = {label for counts in dataset.info["counts"].values() for label in counts} - {*self.classes}
+        strange = {label for counts in dataset.info["counts"].values() for label in counts} - {*self.classes, ""}
         if dataset.info["features"] != self.features or strange:
             raise DataError(
                 f"the model was trained on {self.features} and the classes {self.classes}, but {dataset.url} has "
@@ -169,7 +186,7 @@ class TableLearner(Learner):
             )
 
     def prepare(self, batch: Batch, draw: Draw | None) -> Batch:
-        numbers = [self.classes.index(label) for label in batch.strings("label")]
+        numbers = [self.classes.index(label) if label else -1 for label in batch.strings("label")]
         return batch.replace(number=torch.tensor(numbers, device=batch["features"].device))
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float]:
@@ -187,6 +204,11 @@ class TableLearner(Learner):
     def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
         """Of always giving the class that is the most frequent one in training."""
         counts = dataset.info["counts"]
+        if unknown := counts[split].get(""):
+            raise DataError(
+                f"{unknown} of {dataset.rows(split)} rows to measure on have no class in the column '{self.label}': "
+                "give tables that have it (predict needs none)"
+            )
         usual = max(counts.get("train", counts[split]).items(), key=lambda item: item[1])[0]
         return {"accuracy": counts[split].get(usual, 0) / dataset.rows(split)}
 
@@ -198,7 +220,7 @@ class TableLearner(Learner):
 def columns(source: Annotated[str, typer.Argument(help=SOURCES, metavar="SRC")]) -> str:
     """Lists the columns of tables."""
     storage, files = find(source)
-    return "\n".join(f"{path}: {', '.join(next(table(storage, path)))}" for path in files)
+    return "\n".join(f"{path}: {', '.join(table(storage, path).fieldnames or ())}" for path in files)
 
 
 def find(source: str) -> tuple[Storage, list[str]]:
@@ -244,15 +266,15 @@ class TableRecipe(Recipe):
     ) -> Dataset:
         storage, files = find(source)
         if isinstance(fitting, TableLearner):
-            features, label, test_fraction = tuple(fitting.features), fitting.label, 1.0
+            features, label, test_fraction, labelled = tuple(fitting.features), fitting.label, 1.0, False
         else:
-            header = next(table(storage, files[0]))
-            label, test_fraction = options.label, options.test_fraction
+            label, test_fraction, labelled = options.label, options.test_fraction, True
+            header = require(table(storage, files[0]), files[0], (label,))
             features = tuple(name for name in header if name != label)
         schema = Schema(
             (Column("features", "float32", (len(features),)), Column("label", "string"), Column("key", "string"))
         )
-        read = ReadTable(storage, features, label, test_fraction)
+        read = ReadTable(storage, features, label, test_fraction, labelled)
         conclude = Conclude(features, label)
         dataset, _ = prepare_dataset(
             session, url, schema, files, read, conclude=conclude, sums_of=sums, overwrite=overwrite

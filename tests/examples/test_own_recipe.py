@@ -17,7 +17,8 @@ from sklearn.datasets import load_wine
 
 from echelon.data.manifest import open_dataset
 from echelon.data.span import span_batches
-from echelon.errors import EchelonError
+from echelon.data.storage import open_storage
+from echelon.errors import DataError, EchelonError
 from echelon.recipes import find_recipe, short_name
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -97,8 +98,18 @@ def test_the_commands_of_the_page_go_from_tables_to_predictions(home: Path) -> N
     results = json.loads((home / "runs" / "wine" / "results.json").read_text())
     assert results["metrics"]["accuracy"] > 0.85 > results["baseline"]["accuracy"] + 0.3
     assert f"{results['metrics']['accuracy']:.4f}" in done.stdout, "evaluate says what training said last"
-    assert sorted(keys(home / "predictions")) == sorted(keys(home / "dataset")), "every good row once"
+    unlabelled = f"b.csv:{91 + len(BROKEN) - 1}"
+    wanted = [*keys(home / "dataset"), unlabelled]
+    assert sorted(keys(home / "predictions")) == sorted(wanted), "every good row once; a prediction needs no class"
     assert (home / "runs" / "wine" / "report.html").exists()
+
+    (home / "new").mkdir()
+    with (home / "wines" / "a.csv").open(newline="") as file, (home / "new" / "c.csv").open("w", newline="") as new:
+        csv.writer(new).writerows(row[:-1] for row in csv.reader(file))
+    done = run(home, [["tables:RECIPE", verb, "runs/wine", *rest]
+                      for verb, *rest in (("predict", "new", "news"), ("evaluate", "new"))])  # fmt: skip
+    assert len(keys(home / "news")) == 89, done.stderr[-4000:]
+    assert "89 of 89 rows to measure on have no class in the column 'grower'" in done.stderr
 
     config = home / "runs" / "wine" / "config.json"
     config.write_text(config.read_text().replace("tables:RECIPE", "gone:RECIPE"))
@@ -144,3 +155,38 @@ def test_runs_are_called_by_the_module() -> None:
         "tables",
         "tables",
     ]
+
+
+def test_cells_with_line_breaks_are_whole_and_rows_named_by_their_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLE.parent))
+    from tables import require, table
+
+    text = '\ufeffa,label\n1,"x\r\ny"\n2,p\u2028q\n3,z\n'
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    rows = table(open_storage(str(tmp_path)), "t.csv")
+    found = [(row["a"], row["label"], rows.line_num) for row in rows]
+    assert found == [("1", "x\r\ny", 3), ("2", "p\u2028q", 4), ("3", "z", 5)]
+    with pytest.raises(DataError, match=r"t\.csv has no column grower, but a, label: "):
+        require(rows, "t.csv", ("grower",))
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import json\njson.loads(None).x\n", r"TypeError: .*json"),
+        ("RECIPE = undefined\n", r"NameError: name 'undefined' is not defined \(.*faulty_recipe.py:1\)"),
+        ("x = None\nRECIPE = x.y\n", r"AttributeError: .*faulty_recipe.py:2\)"),
+        ("RECIPE = (\n", r"SyntaxError: .*faulty_recipe.py, line 1"),
+        ("import absent_module_of_it\n", r"ModuleNotFoundError: No module named 'absent_.*faulty_recipe.py:1\)"),
+    ],
+)
+def test_an_error_in_the_module_of_a_recipe_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    (tmp_path / "faulty_recipe.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(EchelonError, match=f"the recipe faulty_recipe:RECIPE cannot be imported: {told}") as caught:
+        find_recipe("faulty_recipe:RECIPE")
+    assert caught.value.__cause__ is not None, "the traceback can be had"

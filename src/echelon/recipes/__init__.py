@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from echelon.errors import EchelonError
@@ -12,7 +14,12 @@ from echelon.errors import EchelonError
 if TYPE_CHECKING:
     from echelon.recipes.recipe import Recipe
 
-READY = {"images": ("echelon.recipes.images:RECIPE", "CIFAR-10, or a folder with a folder of images for each class")}
+READY = {
+    "images": (
+        "echelon.recipes.images:RECIPE",
+        "class folders, CIFAR-10, tar archives of ImageNet, Caffe's LMDBs, or Parquet",
+    )
+}
 """The recipes of Echelon: by name, where each is and what it takes."""
 
 
@@ -31,15 +38,33 @@ def find_recipe(name: str) -> Recipe:
         )
     if name not in READY:
         _look_here()
-    try:
-        recipe = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise EchelonError(f"the recipe {name} cannot be imported: {error}") from None
+    recipe = getattr(_imported(module, name), attribute, None)
+    if recipe is None:
+        raise EchelonError(f"the recipe {name} cannot be imported: {module} has no {attribute}")
     if isinstance(recipe, type) and issubclass(recipe, Recipe):
         raise EchelonError(f"{name} is a class: write RECIPE = {attribute}() below it, and name {module}:RECIPE")
     if not isinstance(recipe, Recipe):
         raise EchelonError(f"{name} is a {type(recipe).__name__}, not a Recipe of echelon.recipes.recipe")
     return recipe
+
+
+def _imported(module: str, name: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except Exception as error:
+        parents = {module[:end] for end, letter in enumerate(f"{module}.") if letter == "."}
+        if isinstance(error, ModuleNotFoundError) and error.name in parents:
+            raise EchelonError(f"the recipe {name} cannot be imported: {error}") from None
+        raise EchelonError(f"the recipe {name} cannot be imported: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """An error of a module that is imported, and where it is."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{frame.filename}:{frame.lineno}" for frame in frames if "importlib" not in frame.filename]
+    # A syntax error says itself where it is; the frames only say who imported.
+    at = f" ({where[-1]})" if len(where) > 1 and not isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}: {error}{at}"
 
 
 def short_name(name: str) -> str:

@@ -82,7 +82,7 @@ class Recipe(ABC):
         return []
 
     def commands(self) -> Sequence[Command]:
-        """Commands of its own, beside prepare, train, evaluate and predict.
+        """Commands of its own, beside prepare, train, evaluate, predict and features.
 
         Each is a function with types: its name, docstring and parameters become those of a command, as in typer. A
         parameter that is a dataclass of options stands for the flags of its fields, and one of the type
