@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from web import QUICK, Site, digest_of
+from web import QUICK, Site, digest_of, served
 
 from echelon.download.fetch import fetch, fetch_all
 from echelon.download.file import File
@@ -176,6 +179,14 @@ def test_a_file_that_was_changed_on_the_disk_is_put_aside_and_fetched_anew(site,
     assert "data.bin is not the published file" in caplog.text
 
 
+def test_what_was_put_aside_before_is_kept(site, content, tmp_path):
+    (tmp_path / "data.bin.wrong").write_bytes(b"somebody's")
+    (tmp_path / "data.bin").write_bytes(b"another")
+    fetch(of(site, content), tmp_path, limits=QUICK)
+    assert (tmp_path / "data.bin.wrong").read_bytes() == b"somebody's"
+    assert (tmp_path / "data.bin.wrong-2").read_bytes() == b"another"
+
+
 def test_a_file_of_another_size_is_refused_before_it_is_fetched(site, content, tmp_path):
     with pytest.raises(DataError, match="has 3,000,000 bytes instead of 17"):
         fetch(of(site, content, size=17), tmp_path, limits=QUICK)
@@ -306,3 +317,34 @@ def test_a_file_that_another_process_finishes_meanwhile_is_left_alone(site, cont
     assert fetch(of(site, content), tmp_path, limits=QUICK).read_bytes() == content
     assert site.asked == []
     assert names(tmp_path) == {"data.bin"}
+
+
+@pytest.fixture
+def encrypted(tmp_path, monkeypatch) -> Iterator[Site]:
+    """A site with https, whose certificate this process trusts."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with served(context) as site:
+        yield site
+
+
+def test_what_nothing_vouches_for_is_not_taken_from_an_open_address(site, content, encrypted, tmp_path):
+    encrypted.headers = {"Location": f"{site.url}/data?secret=1"}
+    encrypted.statuses, site.files["/data?secret=1"] = [302, 302], content
+    with pytest.raises(EchelonError, match=r"leads on to http://127.0.0.1:\d+/data, which is not encrypted"):
+        fetch(of(encrypted, content, digest=None), tmp_path / "to", limits=QUICK)
+    assert site.asked == []
+    assert fetch(of(encrypted, content), tmp_path / "to", limits=QUICK).read_bytes() == content
+    encrypted.files["/data"] = content
+    encrypted.headers, encrypted.statuses = {"Location": f"{encrypted.url}/data"}, [302]
+    assert fetch(of(encrypted, content, digest=None), tmp_path / "on", limits=QUICK).read_bytes() == content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -117,12 +118,14 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(**files: bytes) -> Iterator[Site]:
-    """A site with files /name, on a port of this machine that is free."""
+def served(context: ssl.SSLContext | None = None, /, **files: bytes) -> Iterator[Site]:
+    """A site with files /name, on a port of this machine that is free; encrypted with a context."""
     site = Site({f"/{name}": content for name, content in files.items()})
     handler = type("Handler", (_Handler,), {"site": site})
     server = _Server(("127.0.0.1", 0), handler)
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    site.url = f"http{'' if context is None else 's'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), name="site", daemon=True)
     thread.start()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 from echelon.download.file import File, fault_of
@@ -23,7 +24,7 @@ def fetch(
 
     A whole file that is there already is not fetched again. What came before a connection broke, or the process was
     killed, is kept as NAME.part, and the next call goes on from there. A file with another checksum than the published
-    one is put aside as NAME.wrong.
+    one is put aside as NAME.wrong, or NAME.wrong-2 and so on where there is one.
 
     Args:
         on_progress: called in this thread, for each piece.
@@ -82,12 +83,19 @@ def fetch_all(
 
 
 def _aside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wrong")
+    """A name that nothing has yet, since what was put aside before may be somebody's only copy."""
+    wrong = path.with_name(f"{path.name}.wrong")
+    for number in count(2):
+        if not wrong.exists():
+            break
+        wrong = path.with_name(f"{path.name}.wrong-{number}")
+    return wrong
 
 
 def _put_aside(path: Path) -> Path:
-    os.replace(path, _aside(path))
-    return _aside(path)
+    aside = _aside(path)
+    os.replace(path, aside)
+    return aside
 
 
 def _ignore(progress: Progress) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import echelon
+from echelon.download.file import File
 from echelon.download.limits import Limits
 from echelon.download.part import Part
 from echelon.errors import DataError, EchelonError, StorageError
@@ -57,7 +58,7 @@ def transfer(part: Part, limits: Limits, on_progress: OnProgress) -> None:
     """
     fresh = _retry(limits)
     retry, reached = fresh, part.size
-    with _pool(part.file.url, limits) as pool:
+    with _pool(part.file, limits) as pool:
         while True:
             try:
                 _try(pool, part, limits, on_progress)
@@ -113,16 +114,19 @@ def _pause(retry: Retry, limits: Limits, response: BaseHTTPResponse | None) -> f
     return min(retry.get_backoff_time() if asked is None else asked, limits.longest_backoff)
 
 
-def _pool(url: str, limits: Limits) -> PoolManager:
+def _pool(file: File, limits: Limits) -> PoolManager:
     """Connections, through the proxy of the environment where there is one."""
     from urllib3 import PoolManager, ProxyManager, Timeout
     from urllib3.util import Retry
 
-    parts = urlsplit(url)
+    from echelon.download.redirects import SafeRedirects
+
+    parts = urlsplit(file.url)
     proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
     timeout = Timeout(connect=limits.connect_seconds, read=limits.stall_seconds)
     # Redirects only: every other repetition is counted in one place, here.
-    redirects = Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5, respect_retry_after_header=False)
+    kind = SafeRedirects if file.digest is None else Retry
+    redirects = kind(total=None, connect=0, read=0, other=0, status=0, redirect=5, respect_retry_after_header=False)
     headers = {"Accept-Encoding": "identity", "User-Agent": f"echelon/{echelon.__version__}"}
     if proxy:
         return ProxyManager(proxy, timeout=timeout, retries=redirects, headers=headers)
