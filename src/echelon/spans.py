@@ -6,6 +6,7 @@ the description of written files, never rows.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,9 @@ class Work:
     config: RunConfig
 
 
+_END = b"\n"
+_log = logging.getLogger(__name__)
+
 Use = Callable[[Work, nn.Module, Share], bytes]
 
 
@@ -71,18 +75,23 @@ def shares_of(dataset: Dataset, splits: Sequence[str], place: Place) -> list[Sha
 def over(place: Place, work: Work, use: Use, shares: Sequence[Share]) -> list[bytes]:
     """What is made of the shares, in their order."""
     task = _Task(work, use)
-    if not place.on_spark:
-        device = chosen_device(_wanted(work.config), default_device())
-        return [task.on(device, share) for share in shares]
-    from echelon.spark.job import run_tasks
-    from echelon.spark.session import session
+    if place.on_spark:
+        from echelon.spark.job import run_tasks
+        from echelon.spark.session import session
 
-    return run_tasks(session(place.master, place.workers, place.conf, gang=False), task, shares)
+        answers = run_tasks(session(place.master, place.workers, place.conf, gang=False), task, shares)
+    else:
+        device = chosen_device(_wanted(work.config), default_device())
+        answers = [task.on(device, share) for share in shares]
+    told = [answer.partition(_END) for answer in answers]
+    for remark in sorted({remark for remark, _, _ in told if remark}):
+        _log.warning("%s", remark.decode())
+    return [made for _, _, made in told]
 
 
 @dataclass(frozen=True)
 class _Task:
-    """The model is loaded, then used for a share."""
+    """The model is loaded, then used for a share. Before what is made of it stands what the user should know."""
 
     work: Work
     use: Use
@@ -90,7 +99,7 @@ class _Task:
     def on(self, device: torch.device, share: Share) -> bytes:
         work, config = self.work, self.work.config
         # Autocast around all batches: its copies of the weights are made once, not for each of them.
-        check_precision(config.precision, device)
+        remark = check_precision(config.precision, device)
         with (
             threads(config.cpus_per_worker),
             kept_memory(),
@@ -98,7 +107,7 @@ class _Task:
             autocast(config.precision, device),
         ):
             trained = load_trained(RunFolder(work.run), work.learner, work.checkpoint, device)
-            return self.use(work, trained.model, share)
+            return remark.encode() + _END + self.use(work, trained.model, share)
 
     def __call__(self, share: Share) -> bytes:
         """In a task of Spark."""

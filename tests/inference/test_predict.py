@@ -182,3 +182,16 @@ def test_the_threads_of_this_process_stay_as_they_were(run: Run, points: Dataset
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_precision_that_the_processor_lacks_is_told_of(
+    run: Run, points: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    flags = tmp_path / "cpuinfo"
+    monkeypatch.setattr("echelon.train.precision._CPU_FLAGS", flags)
+    for name, told in (("avx2 avx512_bf16", False), ("avx2", True)):
+        flags.write_text(f"flags : {name}")
+        caplog.clear()
+        out = run.predict(points, tmp_path / name, workers=1, precision="bf16")
+        assert out.rows("train") == 60
+        assert ("no instructions for bf16" in caplog.text) == told

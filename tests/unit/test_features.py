@@ -185,3 +185,17 @@ def test_half_precision_becomes_float32() -> None:
     half = torch.autocast("cpu", torch.bfloat16)
     with torch.no_grad(), half, Features("body.2").making(learner, learner.model()) as make:
         assert make(batch(4))[FEATURES].dtype == torch.float32
+
+
+@dataclass
+class Bare(Sees):
+    def model(self) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Softmax(1)).eval()
+
+
+def test_the_layers_of_a_model_without_parameters_are_listed() -> None:
+    learner = Bare()
+    assert [(layer.name, layer.shape) for layer in layers_of(learner, learner.model(), batch(2))] == [
+        ("0", (32,)),
+        ("1", (32,)),
+    ]

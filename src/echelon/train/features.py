@@ -30,6 +30,9 @@ _NEAR = 5
 class Features:
     """A column "features", float32 in the shape in which the layer gives it, beside every number and string.
 
+    A layer that is called once for the first batch is taken to be called once for each: of a model that calls it more
+    often for some later rows, those get its first output.
+
     layer: a name as in `torch.nn.Module.named_modules`.
     """
 
@@ -82,7 +85,7 @@ def layers_of(learner: Learner, model: nn.Module, batch: Batch) -> list[Layer]:
     with ExitStack() as taking:
         for tap in taps.values():
             taking.enter_context(tap)
-        learner.predict(model, learner.prepare(batch.to(next(model.parameters()).device), None))
+        learner.predict(model, learner.prepare(batch.to(next(model.parameters(), torch.empty(0)).device), None))
     return [_layer(name, module, taps[name].taken, len(batch)) for name, module in named.items()]
 
 
