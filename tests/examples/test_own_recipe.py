@@ -75,6 +75,7 @@ def keys(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(320)
 def test_the_commands_of_the_page_go_from_tables_to_predictions(home: Path) -> None:
     (block,) = blocks("console")

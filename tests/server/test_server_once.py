@@ -118,6 +118,7 @@ def test_a_change_that_comes_after_its_lease_has_expired_is_refused(tmp_path: Pa
         assert not again.tensors["count"].any()
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_lease_and_one_stopped_past_it_apply_each_row_once(
     tmp_path: Path, numbered: Dataset
 ) -> None:

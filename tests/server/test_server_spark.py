@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+@pytest.mark.slow
 def test_a_killed_task_comes_again_and_a_run_goes_on_with_another_number_of_workers(
     spark: SparkSession, tmp_path: Path, numbered: Dataset
 ) -> None:
