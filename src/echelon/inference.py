@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from torch import nn
 
@@ -13,10 +13,10 @@ from echelon.errors import DataError, EchelonError
 from echelon.outputs import chosen_splits, write_outputs
 from echelon.spans import Share, Work, over, shares_of
 from echelon.train.config import RunConfig, option
-from echelon.train.evaluate import evaluate_span, evaluation_split, metrics_of
+from echelon.train.evaluate import evaluate_span, evaluation_split, measured
 from echelon.train.features import Features, Layer, layer_of, layers_of
 from echelon.train.learner import Learner
-from echelon.train.metrics import compute_merged
+from echelon.train.metrics import Arrays
 from echelon.train.predict import Predictions
 from echelon.train.run import RunFolder
 from echelon.train.trained import load_trained, newest_of
@@ -26,12 +26,16 @@ _ROWS_TO_TRY = 2
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run reaches on a split. baseline: what the trivial predictor reaches."""
+    """What a run reaches on a split.
+
+    baseline: what the trivial predictor reaches. arrays: what is more than a number, see `Learner.arrays`.
+    """
 
     split: str
     rows: int
     metrics: dict[str, float]
     baseline: dict[str, float]
+    arrays: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ def evaluate_run(
     # First, since a learner that cannot measure these rows says so here, before any worker starts.
     baseline = work.learner.baseline(dataset, split)
     states = over(place, work, _evaluate, shares_of(dataset, [split], place))
-    return Evaluation(split, rows, compute_merged(metrics_of(work.learner), states), baseline)
+    found = measured(work.learner, states)
+    return Evaluation(split, rows, found.metrics, baseline, found.arrays)
 
 
 def predict_run(

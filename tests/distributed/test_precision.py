@@ -69,7 +69,7 @@ def test_weights_and_optimizer_stay_single_and_evaluation_is_that_of_later(
     later = {
         precision: evaluate(
             loaded.learner, loaded.model, dataset, "test", replace(config, precision=precision), Comm(World())
-        )
+        ).metrics
         for precision in ("bf16", "fp32")
     }
     assert told == pytest.approx(later["bf16"], rel=1e-6)

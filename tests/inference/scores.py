@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric
+from torchmetrics.classification import BinaryConfusionMatrix, BinaryROC
 
 from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
@@ -79,6 +80,8 @@ class Scores(Learner):
 
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
         metrics["squared_error"].update(model(batch["x"])[:, 0], batch["y"])
+        for name in metrics.keys() & {"fifths", "above"}:
+            metrics[name].update((batch["x"][:, 2] + 1) / 5, (batch["y"] > 0).long())
 
     def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Predicted]:
         scores: dict[str, Predicted] = {"score": model(batch["x"])[:, 0]}
@@ -92,6 +95,14 @@ class Scores(Learner):
         elif self.also == "nothing":
             raise RuntimeError("there is nothing to predict")
         return scores
+
+
+@dataclass
+class Counted(Scores):
+    """Measures more than numbers: how y is above 0 by the fifth of the id, as a matrix and as three curves."""
+
+    def arrays(self) -> dict[str, Metric]:
+        return {"fifths": BinaryConfusionMatrix(), "above": BinaryROC(thresholds=[0.25, 0.75])}
 
 
 @dataclass

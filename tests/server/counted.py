@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, SumMetric
+from torchmetrics.classification import BinaryConfusionMatrix
 
 from echelon.data.batch import Batch
 from echelon.train.learner import Learner, Loss
@@ -59,5 +60,9 @@ class Counting(Learner):
     def metrics(self) -> dict[str, Metric]:
         return {"rows": SumMetric()}
 
+    def arrays(self) -> dict[str, Metric]:
+        return {"parities": BinaryConfusionMatrix()}
+
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
         metrics["rows"].update(len(batch))
+        metrics["parities"].update(batch["number"] % 2, batch["number"] % 2)

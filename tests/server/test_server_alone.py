@@ -68,6 +68,8 @@ def test_a_run_is_resumed_by_one_worker_and_counts_on(tmp_path: Path, numbered: 
     assert counts(job, streams=1).tolist() == [2] * ROWS
     for kind in ("start", "train", "evaluate", "checkpoint", "stop"):
         assert any(event["kind"] == kind for event in again.events()), kind
+    (*_, evaluated) = (event for event in again.events() if event["kind"] == "evaluate")
+    assert evaluated["arrays"] == {"parities": [[29, 0], [0, 28]]}, "more than a number is told beside the metrics"
     before = len(again.events())
     over = echelon.fit(Counting(), numbered.url, RunConfig(epochs=2, batch_size=20), run=run, resume=True)
     assert [event["kind"] for event in over.events()[before:]] == ["start", "stop"]

@@ -88,7 +88,8 @@ class History:
     rows: at the newest event. last_step: where training is to end; 0 before that is known. device: of rank 0.
     attempts: those that told anything. checkpoints: how many were written, those of superseded steps too.
     lanes, step_seconds: of each worker, as they were measured to balance the load; empty where they were not.
-    balance_remark: why workers still wait for one another, by the newest measurement, or "".
+    balance_remark: why workers still wait for one another, by the newest measurement, or "". arrays: what the newest
+    evaluation measured that is more than a number, by name.
     """
 
     loss: Curve = Curve()
@@ -112,6 +113,7 @@ class History:
     lanes: tuple[Curve, ...] = ()
     step_seconds: tuple[Curve, ...] = ()
     balance_remark: str = ""
+    arrays: Mapping[str, Any] = field(default_factory=dict)
 
     def metric(self, name: str) -> Curve:
         """The curve of a metric on the split that was evaluated last; empty if there is none."""
@@ -170,6 +172,7 @@ def _history(kept: list[Event], recoveries: tuple[Recovery, ...], everything: Se
         lanes=_lanes(balances, kept[-1:], _pointer(train)),
         step_seconds=_by_worker(balances, "seconds_per_step", _pointer(train)),
         balance_remark=balances[-1]["remark"] if balances else "",
+        arrays=evaluations[-1].get("arrays", {}) if evaluations else {},
         loss=_curve(train, "loss"),
         rate=_curve(train, "rate"),
         rows_per_second=_curve(train, "rows_per_second"),

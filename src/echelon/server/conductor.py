@@ -21,15 +21,14 @@ from echelon.server.state import GlobalState, Tensors
 from echelon.sync.protocol import Tally
 from echelon.sync.server import ParameterServer
 from echelon.train.config import RunConfig
-from echelon.train.evaluate import metrics_of
+from echelon.train.evaluate import Measured, measured
 from echelon.train.failure import Failure
 from echelon.train.learner import Learner
-from echelon.train.metrics import compute_merged
 from echelon.train.progress import Progress
 
 WAIT_SECONDS = 0.05
 
-Figures = tuple[dict[str, float], dict[str, float]]
+Figures = tuple[Measured, dict[str, float]]
 """Metrics and the trivial baseline's."""
 
 
@@ -217,15 +216,15 @@ class Conductor:
         if self._merging is None and (states := evaluation.states) is not None:
             self._merging = self._aside.submit(self._merged, states)
         if self._merging is not None and self._merging.done():
-            (metrics, baseline), self._merging = self._merging.result(), None
+            (found, baseline), self._merging = self._merging.result(), None
             self._evaluation = None
-            self._course.evaluated(evaluation.step, metrics, baseline)
+            self._course.evaluated(evaluation.step, found, baseline)
 
     def _merged(self, states: list[bytes]) -> Figures:
-        metrics = compute_merged(metrics_of(self._learner), states)
+        found = measured(self._learner, states)
         split = self._course.split
         assert split is not None
-        return metrics, self._course.progress.baseline or self._learner.baseline(self._dataset, split)
+        return found, self._course.progress.baseline or self._learner.baseline(self._dataset, split)
 
     def _end(self) -> None:
         """Evaluates and stores the last parameters, then it is over."""

@@ -14,7 +14,7 @@ from echelon.server.leases import Reached
 from echelon.server.state import Tensors
 from echelon.sync.protocol import Tally
 from echelon.train.checkpoint import Part
-from echelon.train.evaluate import evaluation_split
+from echelon.train.evaluate import Measured, evaluation_split
 from echelon.train.events import EventLog
 from echelon.train.every import Every
 from echelon.train.learner import describe
@@ -100,11 +100,12 @@ class Course:
         self._evaluated = replace(self.progress, seconds=self.seconds)
         self.report(now=True)
 
-    def evaluated(self, step: int, metrics: dict[str, float], baseline: dict[str, float]) -> None:
+    def evaluated(self, step: int, found: Measured, baseline: dict[str, float]) -> None:
         """An evaluation came to its end."""
+        metrics = found.metrics
         stopping = self.progress.stopping.after_evaluation(self._job.config, metrics)
         self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)
-        self._add("evaluate", step=step, split=self.split, metrics=metrics, baseline=baseline)
+        self._add("evaluate", step=step, split=self.split, metrics=metrics, baseline=baseline, arrays=found.arrays)
 
     @property
     def checkpoint_due(self) -> bool:

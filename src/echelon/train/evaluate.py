@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,13 +15,21 @@ from echelon.data.span import span_batches
 from echelon.errors import EchelonError
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
-from echelon.train.metrics import compute_merged, states_to_bytes
+from echelon.train.metrics import Arrays, compute_merged, compute_merged_arrays, states_to_bytes
 from echelon.train.precision import autocast
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
 LOSS = "loss"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation came to. metrics: numbers. arrays: what is more than a number, see `Learner.arrays`."""
+
+    metrics: dict[str, float]
+    arrays: Arrays
 
 
 def metrics_of(learner: Learner) -> dict[str, Metric]:
@@ -30,6 +40,11 @@ def metrics_of(learner: Learner) -> dict[str, Metric]:
     from torchmetrics import MeanMetric
 
     return {LOSS: MeanMetric()}
+
+
+def measured(learner: Learner, parts: Sequence[bytes]) -> Measured:
+    """The whole of what `evaluate_span` gave for the parts of a split."""
+    return Measured(compute_merged(metrics_of(learner), parts), compute_merged_arrays(learner.arrays(), parts))
 
 
 def span_of(rows: int, part: int, parts: int) -> tuple[int, int]:
@@ -52,9 +67,9 @@ def evaluation_split(dataset: Dataset, wanted: str | None) -> str | None:
 def evaluate_span(
     learner: Learner, model: nn.Module, dataset: Dataset, split: str, span: tuple[int, int], config: RunConfig
 ) -> bytes:
-    """The metric states over rows [start, end) of a split, to be merged by `compute_merged`."""
+    """The metric states over rows [start, end) of a split, to be merged by `measured`."""
     device = next(model.parameters()).device
-    metrics = {name: metric.to(device) for name, metric in metrics_of(learner).items()}
+    metrics = {name: metric.to(device) for name, metric in {**metrics_of(learner), **learner.arrays()}.items()}
     own = bool(learner.metrics())
     training = model.training
     model.eval()
@@ -74,8 +89,8 @@ def evaluate_span(
 
 def evaluate(
     learner: Learner, model: nn.Module, dataset: Dataset, split: str, config: RunConfig, comm: Comm
-) -> dict[str, float]:
+) -> Measured:
     """The metrics over a whole split, the same on every rank. All ranks call it together."""
     span = span_of(dataset.rows(split), comm.world.rank, comm.world.size)
     parts = comm.gather_bytes(evaluate_span(learner, model, dataset, split, span, config))
-    return compute_merged(metrics_of(learner), parts)
+    return measured(learner, parts)

@@ -74,8 +74,15 @@ class Learner(ABC):
         """New metrics by name; their states must be merged by sum, maximum, minimum or concatenation."""
         return {}
 
+    def arrays(self) -> dict[str, Metric]:
+        """New metrics whose values are more than one number, such as a confusion matrix or a curve, by name.
+
+        They are kept for the report (see `Recipe.exhibits`) and stop no training; `update` gets them with the others.
+        """
+        return {}
+
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:  # noqa: B027
-        """Adds the rows of a batch to the metrics."""
+        """Adds the rows of a batch to the metrics, and to the arrays."""
 
     def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
         """What the trivial predictor reaches on a split, by metric."""

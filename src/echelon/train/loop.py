@@ -193,11 +193,12 @@ class Loop:
         split = self._split or ""
         self.comm.deadline("an evaluation", parts.config.evaluation_deadline)
         with uncompiled(parts.config.compile):
-            metrics = evaluate(parts.learner, parts.model, parts.dataset, split, parts.config, self.comm)
+            found = evaluate(parts.learner, parts.model, parts.dataset, split, parts.config, self.comm)
+        metrics = found.metrics
         stopping = self.progress.stopping.after_evaluation(parts.config, metrics)
         baseline = self.progress.baseline or parts.learner.baseline(parts.dataset, split)
         self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)
-        self._add("evaluate", split=split, metrics=metrics, baseline=baseline)
+        self._add("evaluate", split=split, metrics=metrics, baseline=baseline, arrays=found.arrays)
         return stopping.reason(parts.config, metrics)
 
     def _new_balancer(self) -> Balancer | None:

@@ -6,7 +6,7 @@ declares, and the metric is computed once from the whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +28,9 @@ _MERGE = {
 }
 _UPDATES = "updates"
 
+Arrays = dict[str, Any]
+"""By name nested lists of numbers, such as the rows of a confusion matrix."""
+
 
 def states_to_bytes(metrics: Mapping[str, Metric]) -> bytes:
     """The states of some metrics in the safetensors format, keyed "metric/state"."""
@@ -46,7 +49,7 @@ def states_to_bytes(metrics: Mapping[str, Metric]) -> bytes:
 
 
 def compute_merged(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> dict[str, float]:
-    """The values of the metrics over all parts.
+    """The values of metrics that are one number each, over all parts.
 
     Args:
         metrics: new ones, as `Learner.metrics()` gives them. parts: what `states_to_bytes` gave for each part.
@@ -54,8 +57,20 @@ def compute_merged(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> dic
     Raises:
         EchelonError: a metric has a state that cannot be merged exactly, or more than one value.
     """
-    loaded = [load(part) for part in parts]
-    values: dict[str, float] = {}
+    return {name: _number(name, value) for name, value in _merged_values(metrics, parts)}
+
+
+def compute_merged_arrays(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> Arrays:
+    """The same for metrics whose values are tensors, or tuples of them, as nested lists.
+
+    Raises:
+        EchelonError: a metric has a state that cannot be merged exactly, or its value is something else.
+    """
+    return {name: _nested(name, value) for name, value in _merged_values(metrics, parts)}
+
+
+def _merged_values(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> Iterator[tuple[str, Any]]:
+    loaded = [load(part) for part in parts] if metrics else []
     for name, metric in metrics.items():
         _refuse_nested(name, metric)
         for state in metric._defaults:
@@ -63,8 +78,7 @@ def compute_merged(metrics: Mapping[str, Metric], parts: Sequence[bytes]) -> dic
         metric.sync_on_compute = metric._to_sync = False  # else torchmetrics would merge the merged states again
         metric._update_count = sum(int(part[f"{name}/{_UPDATES}"]) for part in loaded)
         metric._computed = None
-        values[name] = _number(name, metric.cpu().compute())
-    return values
+        yield name, metric.cpu().compute()
 
 
 def _refuse_nested(name: str, metric: Metric) -> None:
@@ -94,4 +108,15 @@ def _set_merged(name: str, metric: Metric, state: str, values: list[Tensor]) -> 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, Tensor) and value.numel() == 1:
         return float(value)
-    raise EchelonError(f"metric '{name}' must compute one number, not {type(value).__name__}: give one metric a number")
+    raise EchelonError(
+        f"metric '{name}' must compute one number, not {type(value).__name__}: give one metric a number, or let "
+        "Learner.arrays() have it"
+    )
+
+
+def _nested(name: str, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [_nested(name, part) for part in value]
+    raise EchelonError(f"'{name}' of Learner.arrays() must compute tensors, not {type(value).__name__}")

@@ -180,7 +180,7 @@ def _stem(path: str) -> str:
 def as_text(event: Event) -> str:
     """One line for train.log."""
     head = f"[{event['attempt']}] {event['seconds']:9.2f} s  step {event['step']:>7}  {event['kind']:<12}"
-    rest = {k: v for k, v in event.items() if k not in ("attempt", "seconds", "step", "epoch", "kind")}
+    rest = {k: v for k, v in event.items() if k not in ("attempt", "seconds", "step", "epoch", "kind", "arrays")}
     return head + "  ".join(f"{k}={_short(v)}" for k, v in rest.items())
 
 
