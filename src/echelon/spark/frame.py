@@ -83,7 +83,7 @@ def write_frame(
     plan, reports = _writing(
         _placed(frame, sources, seed, _parts(schema, rows)), schema, Format(storage.url, row_group_mb, compression)
     )
-    with bounded_batches(frame.sparkSession, schema):
+    with bounded_batches(frame.sparkSession, schema, repeatable=False):
         results = collect(frame.sparkSession, plan, reports, f"Echelon: write {storage.url}", on_progress, unit="part")
     whole = Written.merged(results)
     _require_rows(whole, rows)

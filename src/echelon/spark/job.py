@@ -22,7 +22,7 @@ from echelon.comm import is_communication_failure
 from echelon.errors import EchelonError, StorageError
 from echelon.spark.background import BackgroundJob, Collectable, Tasks
 from echelon.spark.failure import Failure, describe, from_spark, missing_module, to_error
-from echelon.spark.packed import Packed, pack
+from echelon.spark.packed import Packed, pack, settle
 
 if TYPE_CHECKING:
     from pyspark import RDD
@@ -69,6 +69,7 @@ def run_tasks(
             if outcome.failed:
                 return
             yield index, outcome.result
+        settle()
 
     def plan() -> RDD[tuple[int, bytes]]:
         # Not a DataFrame, which takes Spark longer to plan than a small task takes.
@@ -205,7 +206,8 @@ def over_items(
     """
 
     def numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return task(index for batch in batches for index in batch.column(0).to_pylist())
+        yield from task(index for batch in batches for index in batch.column(0).to_pylist())
+        settle()
 
     try:
         return session.range(0, items, 1, min(partitions or items, items)).mapInArrow(numbered, schema)

@@ -50,3 +50,17 @@ def _without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+_settled = False
+
+
+def settle() -> None:
+    """At the end of a process's first task: keeps what it has imported out of all later garbage collections.
+
+    pyspark collects after every task, which would walk through some hundred thousand objects each time.
+    """
+    global _settled
+    if not _settled:
+        _settled = True
+        gc.freeze()

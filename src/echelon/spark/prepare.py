@@ -165,7 +165,7 @@ def _run(
         return written(rows, carriage, schema, form, finish, reports)
 
     try:
-        with bounded_batches(session, carriage.schema):
+        with bounded_batches(session, carriage.schema, repeatable=True):
             results = collect(session, plan, reports, f"Echelon: prepare {form.url}", on_progress)
     finally:
         sent.forget()

@@ -28,6 +28,7 @@ from echelon.spark.carriage import ORDER, PLACE, Carriage, Run
 from echelon.spark.finish import Finish, Stopped, finished
 from echelon.spark.job import Reports
 from echelon.spark.notes import Notes
+from echelon.spark.packed import settle
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -118,6 +119,7 @@ def written(
             return
         whole.notes = notes
         yield whole.to_batch()
+        settle()
 
     def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield Written.merged(row for batch in batches for row in batch.to_pylist()).to_batch()
@@ -140,13 +142,18 @@ def rows_at_once(schema: Schema) -> int:
 
 
 @contextmanager
-def bounded_batches(session: SparkSession, schema: Schema) -> Iterator[None]:
-    """For the length of the block Spark hands rows to Python in batches of a bounded size."""
+def bounded_batches(session: SparkSession, schema: Schema, *, repeatable: bool) -> Iterator[None]:
+    """For the length of the block Spark hands rows to Python in batches of a bounded size.
+
+    repeatable: tasks that are run again give the same rows, so Spark need not compare checksums of them all.
+    """
     # Spark 3.5 counts rows only; from Spark 4 on bytes are counted too, and the guess at a row matters less.
     settings = {
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(rows_at_once(schema)),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(_BATCH_BYTES),
     }
+    if repeatable:
+        settings["spark.sql.shuffle.orderIndependentChecksum.enabled"] = "false"
     before = {name: session.conf.get(name, None) for name in settings}
     for name, value in settings.items():
         session.conf.set(name, value)
