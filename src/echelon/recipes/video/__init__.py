@@ -1,0 +1,1 @@
+"""YouTube-8M: from TFRecord files to labels of videos."""
