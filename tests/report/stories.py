@@ -37,12 +37,13 @@ class Story:
         every: int = 1,
         workers: int = 2,
         metrics: tuple[str, ...] = ("accuracy", "loss"),
+        classes: list[str] = CLASSES,
     ) -> None:
         self.folder, self.metrics = RunFolder(url), metrics
         self.strategy = AllReduce() if every == 1 else Averaging(every)
         self.config = RunConfig(epochs=epochs, batch_size=BATCH, seed=seed).resolved(workers)
         self.steps, self.every, self.workers, self.seed = epochs * STEPS_PER_EPOCH, every, workers, seed
-        learner = ImagesLearner(CLASSES, [32, 32], self.steps)
+        learner = ImagesLearner(classes, [32, 32], self.steps)
         self.folder.create(learner, self.strategy, self.config, _dataset(), workers, recipe="images")
 
     def attempt(self, begin: int, end: int, *, evaluate_every: int = 40, report_also: Container[int] = ()) -> Progress:

@@ -15,9 +15,10 @@ from matplotlib.image import imread
 from pages import checked, text_of
 from stories import Story, WriteRun
 
+from echelon.report.exhibits import ConfusionMatrix, Exhibit, Figures, Gallery, Passages, Sample
 from echelon.report.history import AXES
 from echelon.report.index import find_runs, runs
-from echelon.report.page import Sample, run_page
+from echelon.report.page import run_page
 from echelon.report.recorded import read_run
 from echelon.report.render import write_page
 from echelon.report.summary import figures
@@ -26,14 +27,14 @@ from echelon.train.results import FAILED, RUNNING
 from echelon.train.run import REPORT
 
 
-def page_of(url: str, *samples: Sample) -> str:
-    return checked(run_page(read_run(url), samples))
+def page_of(url: str, *exhibits: Exhibit) -> str:
+    return checked(run_page(read_run(url), exhibits))
 
 
 def test_a_finished_run_with_samples(finished: WriteRun) -> None:
     image = np.random.default_rng(0).integers(0, 256, (3, 8, 9), dtype=np.uint8)
     right, wrong = Sample(image, {"predicted": "cat<"}, True), Sample(image[:1], {}, False)
-    page = page_of(finished(), right, wrong, Sample(None, {"text": "a & b"}))
+    page = page_of(finished(), Gallery("Some images", [right, wrong, Sample(None, {"text": "a & b"})]))
     assert re.search(r'class="figure">\s*0\.6785', page)
     assert "this run beats it" in page
     assert "0.2500" in page
@@ -49,6 +50,33 @@ def test_a_finished_run_with_samples(finished: WriteRun) -> None:
     assert "cat&lt;" in page
     assert "a &amp; b" in page
     assert "1 of these 2 are right" in page
+
+
+def test_a_recipe_exhibits_texts_a_matrix_and_figures(finished: WriteRun) -> None:
+    matrix = ConfusionMatrix(["good <b>", "bad", "never"], [[1234, 1, 0], [3, 7, 0], [0, 0, 0]])
+    text = Sample(fields={"said": "good (97 %)"}, correct=False, text="not <i>good</i>\nat all")
+    page = page_of(
+        finished(),
+        matrix,
+        Passages("The worst mistakes", "What it was surest of.", [text]),
+        Figures("Classes", "", ("class", "rows", "recall"), [("good", 1235, 0.99919)]),
+    )
+    assert page.index("Confusion matrix") < page.index("The worst mistakes") < page.index("<h2>Classes</h2>")
+    assert "What it was surest of." in page
+    assert "not &lt;i&gt;good&lt;/i&gt;" in page
+    cells = re.findall(r"<td[^>]*--share: ([\d.]+)\">([\d,]+)<small>([^<]+)</small>", page)
+    assert cells[0] == ("0.999", "1,234", "99.9 %")
+    assert cells[3:5] == [("0.300", "3", "30.0 %"), ("0.700", "7", "70.0 %")]
+    assert [share for share, _, _ in cells[6:]] == ["0.000"] * 3, "a class without rows divides by nothing"
+    assert "good &lt;b&gt;" in page
+    assert re.search(r'<td class="num">1,235</td><td class="num">0.9992</td>', page)
+
+
+def test_a_long_list_is_cut(finished: WriteRun, tmp_path: Path) -> None:
+    story = Story(f"{tmp_path}/wordy", classes=[f"class {i}" for i in range(10_000)])
+    page = page_of(story.folder.url)
+    assert "class 39, … and 9,960 more" in page
+    assert "class 40," not in page
 
 
 def test_a_recovery_is_explained_and_its_text_is_escaped(recovered: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -14,7 +14,7 @@ from echelon.data.manifest import open_dataset
 from echelon.data.storage import open_storage
 from echelon.errors import EchelonError
 from echelon.inference import Evaluation
-from echelon.recipes.recipe import Recipe
+from echelon.recipes.recipe import Recipe, Shown
 from echelon.report.recorded import read_run
 from echelon.report.tables import evaluation_table, final_table
 from echelon.train.evaluate import evaluation_split
@@ -22,9 +22,7 @@ from echelon.train.features import Layer
 from echelon.train.run import REPORT
 
 if TYPE_CHECKING:
-    from echelon.report.page import Sample
-
-SAMPLES = 24
+    from echelon.report.exhibits import Exhibit
 
 
 def show_run(run: Run, recipe: Recipe | None) -> None:
@@ -66,18 +64,28 @@ def write_report(run: Run, recipe: Recipe | None, to: str | None = None) -> str:
     from echelon.report.render import write_page
 
     target = to or open_storage(run.url).url_of(REPORT)
-    write_page(run_page(read_run(run.url), _samples(run, recipe)), target)
+    recorded = read_run(run.url)
+    write_page(run_page(recorded, _exhibits(run, recipe, recorded.history.arrays)), target)
     return target
 
 
-def _samples(run: Run, recipe: Recipe | None) -> list[Sample]:
-    """Some predictions; none, and why, if the model or the dataset cannot be had any more."""
+def _exhibits(run: Run, recipe: Recipe | None, arrays: Mapping[str, Any]) -> list[Exhibit]:
+    """What the recipe shows of the run; what it cannot show is told."""
     if recipe is None:
         return []
     try:
+        return list(recipe.exhibits(run.learner, arrays, _shown(run)))
+    except EchelonError as error:
+        say(f"the report shows nothing of the recipe's own: {error}")
+        return []
+
+
+def _shown(run: Run) -> Shown | None:
+    """The model and what it was evaluated on; None, and why, if they cannot be had any more."""
+    try:
         dataset = open_dataset(run.asked["dataset"]["url"])
         split = evaluation_split(dataset, run.asked["config"].get("eval_split"))
-        return recipe.samples(run.learner, run.model(), dataset, split or dataset.splits[0], SAMPLES)
+        return Shown(run.model(), dataset, split or dataset.splits[0])
     except EchelonError as error:
         say(f"the report has no sample predictions: {error}")
-        return []
+        return None

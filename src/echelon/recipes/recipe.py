@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +17,7 @@ from echelon.train.learner import Learner
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from echelon.report.page import Sample
+    from echelon.report.exhibits import Exhibit
 
 Command = Callable[..., str | None]
 
@@ -39,6 +39,15 @@ class Demo:
     prepare: Any
     train: Any
     config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a report may show: a model, and the split of a dataset on which it was evaluated."""
+
+    model: nn.Module
+    dataset: Dataset
+    split: str
 
 
 class Recipe(ABC):
@@ -77,9 +86,14 @@ class Recipe(ABC):
         """The stored learner of a run that goes on with a configuration, which may have more epochs."""
         return learner
 
-    def samples(self, learner: Learner, model: nn.Module, dataset: Dataset, split: str, count: int) -> list[Sample]:
-        """Some rows of a split with what the model makes of them, for the report."""
-        return []
+    def exhibits(self, learner: Learner, arrays: Mapping[str, Any], shown: Shown | None) -> Iterable[Exhibit]:
+        """What the report shows beside curves and figures, such as a confusion matrix or some predictions.
+
+        Args:
+            arrays: what the newest evaluation of the run measured that is more than a number, see `Learner.arrays`;
+                empty if it had none. shown: None if the model or the dataset cannot be had any more.
+        """
+        return ()
 
     def commands(self) -> Sequence[Command]:
         """Commands of its own, beside prepare, train, evaluate, predict and features.

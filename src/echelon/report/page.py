@@ -1,4 +1,4 @@
-"""The page of one run: its result, curves, times, sample predictions and configuration.
+"""The page of one run: its result, curves, times, what its recipe exhibits, and configuration.
 
 Raises on import:
     EchelonError: matplotlib or jinja2 is not installed.
@@ -6,18 +6,14 @@ Raises on import:
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 
-import numpy as np
-
 from echelon.report import format
+from echelon.report.exhibits import Exhibit
 from echelon.report.history import AXES
 from echelon.report.panels import panels
-from echelon.report.plots import image_png
 from echelon.report.recorded import Json, RecordedRun
 from echelon.report.render import drawing, render
 from echelon.report.shares import shares_of
@@ -35,24 +31,13 @@ from echelon.report.summary import (
 )  # fmt: skip
 from echelon.train.results import FINISHED, RUNNING
 
+MOST_LISTED = 40
+"""So many entries of a list are written out, such as classes; a vocabulary has thousands."""
 TILES = ("time", "steps", "epochs", "rows per second", "bytes sent", "attempts")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One row of a split with what the model made of it.
-
-    image: uint8 [3, H, W], or [1, H, W] for grey; None for other recipes. fields: what to write below it, by name.
-    correct: whether the prediction is right; None where that is no question.
-    """
-
-    image: np.ndarray | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
-    correct: bool | None = None
-
-
-def run_page(run: RecordedRun, samples: Sequence[Sample] = ()) -> str:
-    """The page of one run, as HTML."""
+def run_page(run: RecordedRun, exhibits: Sequence[Exhibit] = ()) -> str:
+    """The page of one run, as HTML. exhibits: what its recipe shows."""
     config, history, main = run.config, run.history, headline(run)
     split = history.split
     return render(
@@ -71,8 +56,7 @@ def run_page(run: RecordedRun, samples: Sequence[Sample] = ()) -> str:
         axes=AXES,
         charts=_charts(run, main),
         shares=shares_of(times(run), float(run.results.get("seconds") or 0.0)),
-        samples=[_sample(sample) for sample in samples],
-        right=_right(samples),
+        exhibits=exhibits,
         configuration=_configuration(config),
         environment=_environment(run),
     )
@@ -118,19 +102,6 @@ def _meter(main: Figure | None) -> dict[str, float] | None:
     return {"value": 100 * main.value, "baseline": 100 * main.baseline} if inside else None
 
 
-def _sample(sample: Sample) -> dict[str, Any]:
-    image = None
-    if sample.image is not None:
-        image = "data:image/png;base64," + base64.b64encode(image_png(sample.image)).decode()
-    return {"image": image, "fields": sample.fields, "correct": sample.correct}
-
-
-def _right(samples: Sequence[Sample]) -> str:
-    """How many of the samples are right, where that is a question."""
-    judged = [sample.correct for sample in samples if sample.correct is not None]
-    return f"{sum(judged)} of these {len(judged)} are right" if judged else ""
-
-
 def _configuration(config: Json) -> dict[str, dict[str, str]]:
     """All that was asked, by its part."""
     dataset = config.get("dataset", {})
@@ -162,4 +133,8 @@ def _plain(value: object) -> str:
         return format.MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if not isinstance(value, list):
+        return str(value)
+    more = len(value) - MOST_LISTED
+    shown = [*map(str, value[:MOST_LISTED]), *([f"… and {more:,} more"] if more > 0 else [])]
+    return ", ".join(shown)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from torch import nn
 
 from echelon.data.manifest import Dataset
 from echelon.recipes.images.download import download
@@ -17,14 +15,13 @@ from echelon.recipes.images.prepare import prepare
 from echelon.recipes.images.samples import samples
 from echelon.recipes.images.settings import defaults_of, learner_for, rescaled
 from echelon.recipes.images.sources import SUPPORTED
-from echelon.recipes.recipe import Command, Demo, Recipe
+from echelon.recipes.recipe import Command, Demo, Recipe, Shown
+from echelon.report.exhibits import Exhibit, Gallery
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-    from echelon.report.page import Sample
 
 
 def _write_demo(folder: Path) -> str:
@@ -67,8 +64,10 @@ class ImagesRecipe(Recipe):
     def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
         return rescaled(_ours(learner), dataset, config)
 
-    def samples(self, learner: Learner, model: nn.Module, dataset: Dataset, split: str, count: int) -> list[Sample]:
-        return samples(_ours(learner), model, dataset, split, count)
+    def exhibits(self, learner: Learner, arrays: Mapping[str, Any], shown: Shown | None) -> Iterable[Exhibit]:
+        if shown is None:
+            return ()
+        return (Gallery("Sample predictions", samples(_ours(learner), shown.model, shown.dataset, shown.split)),)
 
     def commands(self) -> Sequence[Command]:
         return (download,)

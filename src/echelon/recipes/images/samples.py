@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
@@ -14,15 +13,16 @@ from echelon.data.span import span_batches
 from echelon.recipes.images.labelled import IMAGE, LABEL
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.rows import Pixels
+from echelon.report.exhibits import Sample
 from echelon.train.predict import predict_batch
 
-if TYPE_CHECKING:
-    from echelon.report.page import Sample
-
+SAMPLES = 24
 THUMBNAIL = 96
 
 
-def samples(learner: ImagesLearner, model: nn.Module, dataset: Dataset, split: str, count: int) -> list[Sample]:
+def samples(
+    learner: ImagesLearner, model: nn.Module, dataset: Dataset, split: str, count: int = SAMPLES
+) -> list[Sample]:
     """Some rows of a split with their true and their predicted classes. Nobody chose them: they are the first ones of a
     shuffled split, and evenly spaced ones of another.
     """
@@ -40,8 +40,6 @@ def _some(dataset: Dataset, split: str, columns: tuple[str, ...] | None, count: 
 
 
 def _looked_at(learner: ImagesLearner, model: nn.Module, batch: Batch) -> Iterator[Sample]:
-    from echelon.report.page import Sample
-
     predicted = predict_batch(learner, model, batch)
     names, probabilities = predicted[LABEL], np.asarray(predicted["probability"])
     for image, label, name, probability in zip(
