@@ -15,6 +15,7 @@ from torch import nn
 
 from echelon.allocation import kept_memory
 from echelon.data.manifest import Dataset
+from echelon.denormals import flushed_denormals
 from echelon.device import AUTO, chosen_device, computing_on, default_device
 from echelon.driver import Place
 from echelon.train.checkpoint import Checkpoint
@@ -103,6 +104,7 @@ class _Task:
         with (
             threads(config.cpus_per_worker),
             kept_memory(),
+            flushed_denormals(),
             computing_on(device),
             autocast(config.precision, device),
         ):

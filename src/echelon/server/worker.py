@@ -15,6 +15,7 @@ from echelon.allocation import kept_memory
 from echelon.comm import Comm, is_communication_failure
 from echelon.data.batch import Batch
 from echelon.data.manifest import open_dataset
+from echelon.denormals import flushed_denormals
 from echelon.device import chosen_device, computing_on
 from echelon.errors import CommunicationError, EchelonError, StorageError
 from echelon.server.orders import Evaluate, Joining, Server, Stop, Train, Wait
@@ -51,7 +52,7 @@ def work_for(server: Server, job: Job, world: World) -> None:
         EchelonError, Exception: what was told to the server.
     """
     world = replace(world, device=chosen_device(job.config.device, world.device))
-    with threads(job.config.cpus_per_worker), kept_memory(), computing_on(world.device):
+    with threads(job.config.cpus_per_worker), kept_memory(), flushed_denormals(), computing_on(world.device):
         try:
             worker = _Worker(server, job, world)
             try:

@@ -17,6 +17,7 @@ from echelon.comm import Comm, connect
 from echelon.data.loader import Loader
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.plan import deal
+from echelon.denormals import flushed_denormals
 from echelon.device import chosen_device, computing_on
 from echelon.errors import DataError
 from echelon.sync.protocol import Strategy
@@ -87,6 +88,7 @@ def train_worker(
     with (
         threads(job.config.cpus_per_worker),
         kept_memory(),
+        flushed_denormals(),
         computing_on(world.device),
         connect(world, store, interface=interface, seconds=START_SECONDS) as comm,
         _closing(EventLog(run, world.attempt, tell) if world.is_first else NoLog()) as log,
