@@ -8,8 +8,9 @@ from echelon.errors import EchelonError
 from echelon.recipes.images.models.choice import MODELS
 from echelon.recipes.images.options import ImagesOptions, PrepareOptions
 from echelon.recipes.images.settings import defaults_of, solver_for
-from echelon.recipes.images.solvers import SCHEDULES, SOLVERS, rate, remark_on, solver_of
+from echelon.recipes.images.solvers import SOLVERS, remark_on, solver_of
 from echelon.train.config import RunConfig
+from echelon.train.schedules import SCHEDULES, rate
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

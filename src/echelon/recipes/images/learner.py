@@ -18,8 +18,9 @@ from echelon.recipes.images.models.choice import network
 from echelon.recipes.images.models.classifier import Classifier, seen_size
 from echelon.recipes.images.models.googlenet import HEAD_WEIGHT
 from echelon.recipes.images.rows import TRAIN, UNLABELLED
-from echelon.recipes.images.solvers import OPTIMIZERS, SCHEDULES, SOLVERS, rate
+from echelon.recipes.images.solvers import OPTIMIZERS, SOLVERS
 from echelon.train.learner import Learner
+from echelon.train.schedules import SCHEDULES, rate
 
 if TYPE_CHECKING:
     from torchmetrics import Metric

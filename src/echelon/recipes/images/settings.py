@@ -8,16 +8,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 from echelon.data.manifest import Dataset
-from echelon.data.plan import steps_in_epoch
-from echelon.errors import DataError
 from echelon.recipes.images.labelled import described
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.models.choice import usual_crop
 from echelon.recipes.images.options import ImagesOptions
-from echelon.recipes.images.rows import TRAIN
 from echelon.recipes.images.solvers import Solver, remark_on, solver_of
 from echelon.train.config import RunConfig
-from echelon.train.stopping import last_step
+from echelon.train.schedules import total_steps
 
 _log = logging.getLogger(__name__)
 
@@ -58,13 +55,13 @@ def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> 
     """
     classes, size = described(dataset)
     solver = solver_for(options)
-    total_steps = _total_steps(dataset, config)
-    if remark := remark_on(solver.schedule, total_steps, solver.step_every):
+    steps = total_steps(dataset, config)
+    if remark := remark_on(solver.schedule, steps, solver.step_every):
         _log.warning("%s", remark)
     return ImagesLearner(
         classes=classes,
         size=size,
-        total_steps=total_steps,
+        total_steps=steps,
         model_name=solver.model,
         width=options.width,
         depth=options.depth,
@@ -89,10 +86,4 @@ def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> 
 
 def rescaled(learner: ImagesLearner, dataset: Dataset, config: RunConfig) -> ImagesLearner:
     """The same learner with its schedule stretched over the steps of another configuration."""
-    return replace(learner, total_steps=_total_steps(dataset, config))
-
-
-def _total_steps(dataset: Dataset, config: RunConfig) -> int:
-    if TRAIN not in dataset.splits or not dataset.rows(TRAIN):
-        raise DataError(f"{dataset.url} has no rows to train on: it needs a split '{TRAIN}'")
-    return last_step(config, steps_in_epoch(dataset.rows(TRAIN), config.resolved_batch_size))
+    return replace(learner, total_steps=total_steps(dataset, config))

@@ -1,14 +1,12 @@
-"""Named training settings, and the learning rate as a function of the step."""
+"""Named training settings."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from echelon.errors import EchelonError
 
-SCHEDULES = ("constant", "step", "poly", "cosine", "one-cycle")
 OPTIMIZERS = ("sgd", "adamw")
 
 
@@ -17,9 +15,9 @@ class Solver:
     """All settings of a training that a model comes with; each can be changed by its flag.
 
     lr: at the peak of the schedule. bias_lr, bias_decay: factors on it and on the decay for biases and the gains of
-    norms. schedule, step_every, warmup: see `rate`. scale: factor on the centred pixels. init: see `network`. pad,
-    mirror: augmentation in training, see `Classifier`. epochs, batch_size, batch_size_per_worker, sync_every,
-    eval_batch_size: what a run takes if its flags are not given.
+    norms. schedule, step_every, warmup: see `schedules.rate`. scale: factor on the centred pixels. init: see
+    `network`. pad, mirror: augmentation in training, see `Classifier`. epochs, batch_size, batch_size_per_worker,
+    sync_every, eval_batch_size: what a run takes if its flags are not given.
     """
 
     model: str
@@ -145,38 +143,8 @@ def solver_of(model: str | None, name: str | None) -> Solver:
     return fitting[name]
 
 
-def rate(schedule: str, step: int, total: int, warmup: float, step_every: int = 0) -> float:
-    """What the learning rate is multiplied by at a step.
-
-    Args:
-        schedule: "constant"; "step", see `step_every`; "poly", the root of the part of the steps that is left, Caffe's
-            policy with the power 0.5 of GoogLeNet's quick solver; "cosine", from 1 to 0; "one-cycle", the same after a
-            warm-up that begins at a 25th of the rate (Smith & Topin 2018).
-        step: counted from 0. total: steps of the whole training.
-        warmup: part of the steps in which the rate rises linearly to 1, for any schedule.
-        step_every: "step" takes a tenth after so many steps, and again after as many more; for 0 once, from 80 % of the
-            steps on, as in Caffe's two solver files of quick.
-
-    After the last step the rate stays what it was there.
-    """
-    at = min(step, total - 1)
-    rising = round(warmup * total)
-    if at < rising:
-        start = 1 / 25 if schedule == "one-cycle" else 0.0
-        return start + (1 - start) * (at + 1) / rising
-    if schedule == "constant":
-        return 1.0
-    if schedule == "step":
-        if step_every:
-            return 0.1 ** (at // step_every)
-        return 1.0 if at < 0.8 * total else 0.1
-    if schedule == "poly":
-        return math.sqrt(1 - at / total)
-    return 0.5 * (1 + math.cos(math.pi * (at - rising) / max(total - rising, 1)))
-
-
 def remark_on(schedule: str, total: int, step_every: int) -> str:
-    """What is odd about a schedule over `total` steps, or ""; see `rate` for the arguments."""
+    """What is odd about a schedule over `total` steps, or ""; see `schedules.rate` for the arguments."""
     if schedule != "step" or step_every < total:
         return ""
     return (
