@@ -22,8 +22,8 @@ def encode(schema: Schema, rows: Mapping[str, Values]) -> pa.RecordBatch:
     """Some rows as an Arrow record batch that owns its memory.
 
     rows: for every column of the schema its values, batched: [n, *shape] (array, tensor, nested sequence), or n arrays
-        [length, *inner] where the first axis varies, or n strings. Numbers may have another type as long as no value
-        changes, and floats another precision; what overflows is an error.
+        [length, *inner] where the first axis varies, or n strings (also as an Arrow array). Numbers may have another
+        type as long as no value changes, and floats another precision; what overflows is an error.
 
     Raises:
         DataError: a column is missing or unknown, has another length, shape or type, or a value that does not fit.
@@ -83,6 +83,8 @@ def _encode_column(column: Column, values: Values) -> pa.Array:
 
 
 def _encode_strings(column: Column, values: Values) -> pa.Array:
+    if isinstance(values, pa.Array) and _is_text(values.type) and not values.null_count:
+        return values.cast(pa.string())
     texts = values.tolist() if isinstance(values, np.ndarray) else list(values)
     wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
     if wrong is not None:

@@ -22,6 +22,8 @@ from echelon.errors import DataError
 
 _ASSETS = "_assets"
 """Spark, pandas and DuckDB leave out what begins with an underscore."""
+SCRATCH = "_scratch"
+"""The folder within a dataset's own for what is only needed while it is written."""
 
 
 def start(storage: Storage, overwrite: bool = False) -> None:
@@ -38,7 +40,7 @@ def start(storage: Storage, overwrite: bool = False) -> None:
     if MANIFEST in present:
         storage.delete(MANIFEST)
     for folder in sorted({path.split("/")[0] for path in present if "/" in path}):
-        if folder.startswith("split=") or folder == _ASSETS:
+        if folder.startswith("split=") or folder in (_ASSETS, SCRATCH):
             storage.delete_tree(folder)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from echelon.errors import DataError
 
-Values = Sequence[Any] | np.ndarray | Tensor
+Values = Sequence[Any] | np.ndarray | Tensor | pa.Array
 
 STRING = "string"
 _DTYPES = (

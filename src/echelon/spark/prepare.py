@@ -22,6 +22,7 @@ from echelon.errors import DataError
 from echelon.spark.carriage import Carriage
 from echelon.spark.finish import Finish, Finished
 from echelon.spark.job import OnProgress, Reports, collect, over_items, send
+from echelon.spark.merged import Merge
 from echelon.spark.notes import Notes, Problem
 from echelon.spark.probe import PathNotShared
 from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_batches, written
@@ -29,7 +30,7 @@ from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_bat
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["Addition", "Finish", "Finished", "Found", "Problem", "Rows", "Summary", "prepare_dataset"]
+__all__ = ["Addition", "Finish", "Finished", "Found", "Merge", "Problem", "Rows", "Summary", "prepare_dataset"]
 
 PART_BYTES = 128 << 20
 _LEAST_PART_BYTES = 16 << 20
@@ -44,11 +45,14 @@ TRAIN = "train"
 class Rows:
     """Some rows.
 
-    values: for every column its values, as `cells.encode` takes them. splits: of all rows, or of each.
+    values: for every column its values, as `cells.encode` takes them. splits: of all rows, or of each. keys: the place
+    of each in the global order, int64 [rows], in [0, 2^63); rows of one split with equal keys become neighbours, in the
+    order of the items. None for places that are drawn.
     """
 
     values: Mapping[str, Values]
     splits: str | Sequence[str] = TRAIN
+    keys: NDArray[np.int64] | None = None
 
 
 Found = Rows | Problem | Counter[str]
@@ -90,6 +94,7 @@ def prepare_dataset(
     items: Sequence[Item],
     rows_of: Callable[[Item], Iterator[Found]],
     *,
+    merge: Merge | None = None,
     finish: Finish | None = None,
     conclude: Callable[[Summary], Addition] | None = None,
     sums_of: SumsOf | None = None,
@@ -109,6 +114,7 @@ def prepare_dataset(
         rows_of: what an item holds, in a fixed order: rows, problems, and counts of whatever is worth counting. A
             DataError is a problem of the whole item; a missing file is an error of its host, which must see what was
             listed. Runs in a task, and must be picklable.
+        merge: makes one of rows that have the same key and mean the same, after the shuffle and before `finish`.
         finish: makes the dataset's rows of those of `rows_of`, which have its `travelling` schema then, after they were
             shuffled. For rows that are smaller before it.
         conclude: what else belongs to the dataset; called on the driver before the dataset is committed.
@@ -128,10 +134,10 @@ def prepare_dataset(
     start(storage, overwrite)
     if not items:
         raise DataError(f"there is nothing to prepare for {storage.url}: no items were given")
-    carriage = Carriage(finish.travelling if finish else schema, _parts(items, bytes_of, finish is not None))
+    carriage = Carriage(finish.travelling if finish else schema, _parts(items, bytes_of, bool(merge or finish)))
     scatter = _Scatter(carriage, rows_of, len(items), shuffle_seed)
     form = Format(storage.url, row_group_mb, compression, sums_of)
-    summary, whole = _run(session, items, scatter, schema, form, finish, on_progress)
+    summary, whole = _run(session, items, scatter, schema, form, merge, finish, on_progress)
     if not whole.files:
         first = "".join(f"; the first of {summary.problems} problems: {p}" for p in summary.reported[:1])
         raise DataError(f"not one row could be read for {storage.url}{first}")
@@ -145,6 +151,7 @@ def _run(
     scatter: _Scatter,
     schema: Schema,
     form: Format,
+    merge: Merge | None,
     finish: Finish | None,
     on_progress: OnProgress | None,
 ) -> tuple[Summary, Written]:
@@ -162,7 +169,7 @@ def _run(
 
     def plan() -> DataFrame:
         rows = over_items(session, len(items), None, packed, carriage.ddl)
-        return written(rows, carriage, schema, form, finish, reports)
+        return written(rows, carriage, schema, form, reports, merge, finish)
 
     try:
         with bounded_batches(session, carriage.schema, repeatable=True):
@@ -198,7 +205,7 @@ class _Scatter:
                     notes.counts.update(found)
                 else:
                     batch = encode(self.carriage.schema, found.values)
-                    yield self._pack(batch, found.splits, index, row)
+                    yield self._pack(batch, found, index, row)
                     row += len(batch)
         except DataError as error:
             notes.add(Problem(f"item {index}", str(error)), (index, row))
@@ -209,15 +216,18 @@ class _Scatter:
                 "s3://, hdfs:// or a network file system; if it was deleted since, start again"
             ) from error
 
-    def _pack(self, batch: pa.RecordBatch, splits: str | Sequence[str], item: int, row: int) -> pa.RecordBatch:
+    def _pack(self, batch: pa.RecordBatch, found: Rows, item: int, row: int) -> pa.RecordBatch:
         parts = self.carriage.parts
-        if self._seed is None:
+        if found.keys is not None:
+            keys = found.keys
+            buckets = bucket_of(keys, parts)
+        elif self._seed is None:
             keys = np.zeros(len(batch), np.int64)
             buckets = np.full(len(batch), item * parts // self._items)
         else:
             keys = shuffle_keys(self._seed, item, row, len(batch))
             buckets = bucket_of(keys, parts)
-        return self.carriage.pack(batch, splits, buckets, keys, item, row)
+        return self.carriage.pack(batch, found.splits, buckets, keys, item, row)
 
 
 def _parts(items: Sequence[Item], bytes_of: Callable[[Item], int] | None, finished: bool) -> int:

@@ -27,6 +27,7 @@ from echelon.data.write import PartWriter
 from echelon.spark.carriage import ORDER, PLACE, Carriage, Run
 from echelon.spark.finish import Finish, Stopped, finished
 from echelon.spark.job import Reports
+from echelon.spark.merged import Merge, merged
 from echelon.spark.notes import Notes
 from echelon.spark.packed import settle
 
@@ -99,7 +100,13 @@ class Written:
 
 
 def written(
-    packed: DataFrame, carriage: Carriage, schema: Schema, form: Format, finish: Finish | None, reports: Reports
+    packed: DataFrame,
+    carriage: Carriage,
+    schema: Schema,
+    form: Format,
+    reports: Reports,
+    merge: Merge | None = None,
+    finish: Finish | None = None,
 ) -> DataFrame:
     """The plan that writes packed rows; its rows are for `Written.merged`.
 
@@ -109,6 +116,8 @@ def written(
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         notes = Notes()
         runs: Iterator[Run] = chain.from_iterable(map(carriage.unpack, batches))
+        if merge is not None:
+            runs = merged(runs, merge, carriage.schema, notes)
         if finish is not None:
             runs = finished(runs, finish, schema, notes, reports)
         try:
@@ -121,7 +130,7 @@ def written(
         yield whole.to_batch()
         settle()
 
-    def merge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield Written.merged(row for batch in batches for row in batch.to_pylist()).to_batch()
 
     placed = packed.repartition(carriage.parts, PLACE).sortWithinPartitions(*ORDER)
@@ -129,7 +138,7 @@ def written(
     if carriage.parts <= _MERGED_AT_ONCE or form.sums_of is None:
         return results
     # Sums can be large: the driver gets a few, not one of each part.
-    return results.repartition(-(-carriage.parts // _MERGED_AT_ONCE)).mapInArrow(merge, WRITTEN)
+    return results.repartition(-(-carriage.parts // _MERGED_AT_ONCE)).mapInArrow(gather, WRITTEN)
 
 
 def rows_at_once(schema: Schema) -> int:
@@ -168,34 +177,37 @@ def bounded_batches(session: SparkSession, schema: Schema, *, repeatable: bool) 
 
 
 def write_runs(runs: Iterable[Run], schema: Schema, form: Format) -> Written:
-    """Writes the runs of one task, each part and split to a file of its own.
+    """Writes the runs of one task, part after part, each split of a part to a file of its own.
 
     Raises:
         DataError: a split has no usable name, or rows do not fit the schema. StorageError: it cannot be written.
     """
     storage, token = open_storage(form.url), _attempt_token()
-    whole = Written()
-    writer: PartWriter | None = None
-    current: tuple[str, int] | None = None
+    whole, part = Written(), -1
+    writers: dict[str, PartWriter] = {}
+
+    def close() -> None:
+        whole.files |= {(split, part): writer.close() for split, writer in writers.items()}
+        writers.clear()
+
     for run in runs:
-        if writer is None or current != (run.split, run.part):
-            if writer is not None and current is not None:
-                whole.files[current] = writer.close()
-            current = run.split, run.part
-            writer = PartWriter(
+        if run.part != part:
+            close()
+            part = run.part
+        if run.split not in writers:
+            writers[run.split] = PartWriter(
                 storage,
                 run.split,
                 schema,
-                run.part,
+                part,
                 token,
                 row_group_mb=form.row_group_mb,
                 compression=form.compression,
             )
-        writer.write(run.rows)
+        writers[run.split].write(run.rows)
         if form.sums_of is not None:
             whole.add(run.split, form.sums_of(run.split, decode(schema, run.rows)))
-    if writer is not None and current is not None:
-        whole.files[current] = writer.close()
+    close()
     return whole
 
 
