@@ -18,7 +18,7 @@ from servers import HANG_SECONDS, counts, finish, order, processes, served, serv
 from echelon.data.manifest import Dataset
 from echelon.server.client import Client
 from echelon.server.leases import Outcome
-from echelon.server.orders import Joining, Train
+from echelon.server.orders import Joining, Order, Train
 from echelon.server.state import Tensors
 from echelon.server.wire import Header
 from echelon.server.worker import work_for
@@ -42,9 +42,9 @@ class Dying(Client):
             raise Killed
         return reply
 
-    def push(self, *args: Any) -> Outcome:
+    def exchange(self, *args: Any) -> Order:
         self.pushing = True
-        return super().push(*args)
+        return super().exchange(*args)
 
     pushing = False
 
@@ -61,14 +61,12 @@ class Deaf(Client):
             return None
         return reply
 
-    def push(self, *args: Any) -> Outcome:
+    def exchange(self, *args: Any) -> Order:
         self.pushing = True
         try:
-            outcome = super().push(*args)
+            return super().exchange(*args)
         finally:
             self.pushing = False
-        assert outcome is Outcome.REPEATED
-        return outcome
 
     pushing = False
 

@@ -40,8 +40,10 @@ def _answered(server: Server, header: Header, tensors: Tensors) -> Message:
         case "renew":
             return {"held": server.renew(int(header["token"]))}, {}
         case "push":
-            tally, rate = Tally(*map(float, header["tally"])), float(header["rate"])
-            return {"outcome": server.push(int(header["token"]), int(header["version"]), tensors, tally, rate)}, {}
+            return {"outcome": server.push(*_pushed(header, tensors))}, {}
+        case "exchange":
+            worker, process = int(header["worker"]), str(header["process"])
+            return order_to_message(server.exchange(worker, process, *_pushed(header, tensors)))
         case "give":
             states = tensors[STATES].numpy().tobytes()
             return {"outcome": server.give(int(header["number"]), int(header["token"]), states)}, {}
@@ -49,6 +51,11 @@ def _answered(server: Server, header: Header, tensors: Tensors) -> Message:
             server.fail(Failure(**header["failure"]))
             return {}, {}
     raise MalformedMessage(f"there is no call {header[CALL]!r}")
+
+
+def _pushed(header: Header, tensors: Tensors) -> tuple[int, int, Tensors, Tally, float]:
+    tally, rate = Tally(*map(float, header["tally"])), float(header["rate"])
+    return int(header["token"]), int(header["version"]), tensors, tally, rate
 
 
 def order_to_message(order: Order) -> Message:

@@ -47,8 +47,14 @@ class Client:
         return bool(header["held"])
 
     def push(self, token: int, version: int, change: Tensors, tally: Tally, rate: float) -> Outcome:
-        fields = {"token": token, "version": version, "tally": astuple(tally), "rate": rate}
+        fields = _fields(token, version, tally, rate)
         return outcome_of(self._call("the receipt of a change", {CALL: "push", **fields}, change)[0])
+
+    def exchange(
+        self, worker: int, process: str, token: int, version: int, change: Tensors, tally: Tally, rate: float
+    ) -> Order:
+        fields = {"worker": worker, "process": process, **_fields(token, version, tally, rate)}
+        return order_of_message(*self._call("an order after a change", {CALL: "exchange", **fields}, change))
 
     def give(self, number: int, token: int, states: bytes) -> Outcome:
         fields = {"number": number, "token": token}
@@ -115,6 +121,10 @@ class Client:
         if self._socket is not None:
             self._socket.close(0)
             self._socket = None
+
+
+def _fields(token: int, version: int, tally: Tally, rate: float) -> Header:
+    return {"token": token, "version": version, "tally": astuple(tally), "rate": rate}
 
 
 def _checked(header: Header, tensors: Tensors) -> tuple[Header, Tensors]:

@@ -129,6 +129,13 @@ class Conductor:
                 self._move()
             return outcome
 
+    def exchange(
+        self, worker: int, process: str, token: int, version: int, change: Tensors, tally: Tally, rate: float
+    ) -> Order:
+        with self._lock:
+            self.push(token, version, change, tally, rate)
+            return self.ask(worker, process)
+
     def give(self, number: int, token: int, states: bytes) -> Outcome:
         with self._lock:
             self._heard()

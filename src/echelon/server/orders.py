@@ -83,6 +83,15 @@ class Server(Protocol):
         version: of the parameters that were taken. tally: what was consumed. rate: the last step's learning rate.
         """
 
+    def exchange(
+        self, worker: int, process: str, token: int, version: int, change: Tensors, tally: Tally, rate: float
+    ) -> Order:
+        """`push` and then `ask`, in one round trip; what became of the change does not matter to who goes on anyway.
+
+        Raises:
+            CommunicationError: as `ask`.
+        """
+
     def give(self, number: int, token: int, states: bytes) -> Outcome:
         """Gives back the metric states of a part of an evaluation."""
 

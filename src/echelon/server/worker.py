@@ -18,7 +18,7 @@ from echelon.data.manifest import open_dataset
 from echelon.denormals import flushed_denormals
 from echelon.device import chosen_device, computing_on
 from echelon.errors import CommunicationError, EchelonError, StorageError
-from echelon.server.orders import Evaluate, Joining, Server, Stop, Train, Wait
+from echelon.server.orders import Evaluate, Joining, Order, Server, Stop, Train, Wait
 from echelon.server.reading import StreamReader
 from echelon.server.state import change_of, kinds_of
 from echelon.server.streams import global_step
@@ -96,19 +96,23 @@ class _Worker:
 
     def run(self) -> None:
         """Until the server says that it is over."""
-        while True:
-            begin = time.perf_counter()
-            order = self._server.ask(self._world.rank, self._process)
-            self._talking += time.perf_counter() - begin
-            if isinstance(order, Stop):
-                return
+        order = self._ask()
+        while not isinstance(order, Stop):
+            if isinstance(order, Train):
+                order = self._train(order) or self._ask()
+                continue
             if isinstance(order, Wait):
                 time.sleep(order.seconds)
                 self._talking += order.seconds
-            elif isinstance(order, Evaluate):
-                self._evaluate(order)
             else:
-                self._train(order)
+                self._evaluate(order)
+            order = self._ask()
+
+    def _ask(self) -> Order:
+        begin = time.perf_counter()
+        order = self._server.ask(self._world.rank, self._process)
+        self._talking += time.perf_counter() - begin
+        return order
 
     def close(self) -> None:
         """Ends its threads, and writes its profile."""
@@ -123,8 +127,8 @@ class _Worker:
             states = evaluate_span(self._job.learner, self._model, self._dataset, order.split, span, self._job.config)
         self._server.give(order.number, order.token, states)
 
-    def _train(self, order: Train) -> None:
-        """The steps of a lease; what it comes to is not given back if it was lost meanwhile."""
+    def _train(self, order: Train) -> Order | None:
+        """The steps of a lease, and what to do next; None if it was lost meanwhile, so that nothing is given back."""
         if self._reader is None:
             self._reader = StreamReader(self._job, self._dataset, order.streams, order.lease.stream)
         reader, lease = self._reader, order.lease
@@ -137,15 +141,17 @@ class _Worker:
             at = global_step(lease.serial + done, order.streams)
             tally += self._step(_Place(step, at, lease.stream, position.epoch), batch)
             if done + 1 < lease.steps and not self._still_held(order):
-                return
+                return None
         reading = reader.seconds_waiting - waited
         computing = max(time.perf_counter() - begin - reading, 0.0)
         change = change_of(self._model, self._kinds, order.tensors)
         tally += Tally(reading=reading, computing=computing, synchronising=self._talking)
         begin = time.perf_counter()
         rate = float(self._optimizer.param_groups[0]["lr"])
-        self._server.push(lease.token, order.version, change, tally, rate)
+        who = self._world.rank, self._process
+        following = self._server.exchange(*who, lease.token, order.version, change, tally, rate)
         self._talking = time.perf_counter() - begin
+        return following
 
     def _step(self, at: _Place, batch: Batch | None) -> Tally:
         """One local step. Without rows there is nothing to learn."""
