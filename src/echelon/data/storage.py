@@ -71,7 +71,7 @@ class Storage:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a whole file, in place of one that is there. A writer that fails or is killed leaves the old one."""
-        if not self._is_local:
+        if not self.is_local:
             with self._named("write", path), self.open_output(path) as file:
                 file.write(content)
             return
@@ -163,12 +163,13 @@ class Storage:
         return self._system.equals(other._system) and f"{_resolved(self)}/".startswith(f"{_resolved(other)}/")
 
     @property
-    def _is_local(self) -> bool:
+    def is_local(self) -> bool:
+        """Whether its files are on disks of the machine, or look so."""
         return isinstance(self._system, pafs.LocalFileSystem)
 
     def _created(self, path: str) -> pa.NativeFile:
         target = self._path(path)
-        if self._is_local:
+        if self.is_local:
             self._system.create_dir(target.rpartition("/")[0], recursive=True)
         return self._system.open_output_stream(target)
 
@@ -221,7 +222,7 @@ def open_storage(url: str | os.PathLike[str]) -> Storage:
 
 def _resolved(storage: Storage) -> str:
     """The path of a folder without symbolic links."""
-    base = os.path.realpath(storage._base) if storage._is_local else storage._base
+    base = os.path.realpath(storage._base) if storage.is_local else storage._base
     return base.rstrip("/")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from echelon.data.storage import Entry, Storage, open_storage
+from echelon.data.files import files_at
+from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
 from echelon.recipes.images.archive_layout import find_archives
-from echelon.recipes.images.cifar import BINARY, PYTHON, find_cifar
+from echelon.recipes.images.cifar import find_cifar
 from echelon.recipes.images.folders import find_folders, find_photos, is_hidden
 from echelon.recipes.images.lmdb_source import find_databases
 from echelon.recipes.images.meaning import some
@@ -49,7 +49,7 @@ def find_source(
     Raises:
         DataError: nothing known is there (the message says what is, and what is known), or its classes are others.
     """
-    storage, entries = _files(url)
+    storage, entries = files_at(url)
     found = _recognised(storage, entries, size, division, classes, blue_first)
     if found is None:
         known = SUPPORTED if classes is None else SUPPORTED + PREDICTED
@@ -93,19 +93,6 @@ def _left_out(names: Sequence[str]) -> list[Reported]:
     others = [name for name in names if name.lower().endswith(_OTHER_KINDS) and not is_hidden(name)]
     why = "left out, since there are class folders beside it: if it holds other images, prepare it by itself"
     return [Reported(tuple(Problem(name, why) for name in others))] if others else []
-
-
-def _files(url: str) -> tuple[Storage, list[Entry]]:
-    """The files at a URL, relative to the storage beside them."""
-    parts = urlsplit(url) if "://" in url else None
-    above, _, name = (parts.path if parts else url).rstrip("/").rpartition("/")
-    if "." in name or BINARY.fullmatch(name) or PYTHON.fullmatch(name):
-        parent = parts._replace(path=above).geturl() if parts else above or ("/" if url.startswith("/") else ".")
-        storage = open_storage(parent)
-        if storage.exists(name):
-            return storage, [Entry(name, storage.size(name))]
-    storage = open_storage(url)
-    return storage, storage.list()
 
 
 def _described(names: Sequence[str]) -> str:

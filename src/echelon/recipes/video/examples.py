@@ -93,6 +93,15 @@ def level_of(content: bytes) -> Level:
     raise DataError(f"it has neither '{RGB}' nor '{MEAN_RGB}', but {_listed(found)}")
 
 
+def key_of(content: bytes) -> str:
+    """The id of a record's video.
+
+    Raises:
+        DataError: it has none.
+    """
+    return _key(fields_of(content).ids)
+
+
 def key_at_front(head: bytes) -> str | None:
     """The id of a video, if it can be seen in the first bytes of its record."""
     try:
