@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
 from torch import nn
 
+from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
 from echelon.data.span import span_batches
 from echelon.driver import Place
 from echelon.errors import DataError, EchelonError
 from echelon.outputs import chosen_splits, write_outputs
-from echelon.spans import Share, Work, over, shares_of
+from echelon.spans import Share, Work, computing, device_here, over, shares_of
 from echelon.train.config import RunConfig, option
 from echelon.train.evaluate import evaluate_span, evaluation_split, measured
 from echelon.train.features import Features, Layer, layer_of, layers_of
 from echelon.train.learner import Learner
 from echelon.train.metrics import Arrays
-from echelon.train.predict import Predictions
+from echelon.train.predict import Columns, Predictions, predicted_columns
 from echelon.train.run import RunFolder
 from echelon.train.trained import load_trained, newest_of
 
 _ROWS_TO_TRY = 2
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,24 @@ def layers_of_run(
     some = next(name for name in chosen_splits(dataset, split) if dataset.rows(name))
     (batch,) = span_batches(dataset, some, work.learner.columns, 0, min(_ROWS_TO_TRY, dataset.rows(some)), _ROWS_TO_TRY)
     return layers_of(work.learner, model, batch)
+
+
+@contextmanager
+def predicting(
+    folder: RunFolder, *, learner: Learner | None = None, forward: Forward = AS_IN_RUN
+) -> Iterator[Callable[[Batch], Columns]]:
+    """A function that predicts rows which are in memory, in this process, for the length of the block.
+
+    Raises:
+        EchelonError: there is no checkpoint, or the learner cannot be imported.
+    """
+    config = forward.of(folder.config)
+    device = device_here(config)
+    with computing(config, device) as remark:
+        if remark:
+            _log.warning("%s", remark)
+        trained = load_trained(folder, learner, device=device)
+        yield lambda batch: predicted_columns(trained.learner, trained.model, batch)
 
 
 def _evaluate(work: Work, model: nn.Module, share: Share) -> bytes:

@@ -7,7 +7,8 @@ the description of written files, never rows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -82,12 +83,34 @@ def over(place: Place, work: Work, use: Use, shares: Sequence[Share]) -> list[by
 
         answers = run_tasks(session(place.master, place.workers, place.conf, gang=False), task, shares)
     else:
-        device = chosen_device(_wanted(work.config), default_device())
+        device = device_here(work.config)
         answers = [task.on(device, share) for share in shares]
     told = [answer.partition(_END) for answer in answers]
     for remark in sorted({remark for remark, _, _ in told if remark}):
         _log.warning("%s", remark.decode())
     return [made for _, _, made in told]
+
+
+def device_here(config: RunConfig) -> torch.device:
+    """What this process uses a run's model on."""
+    return chosen_device(_wanted(config), default_device())
+
+
+@contextmanager
+def computing(config: RunConfig, device: torch.device) -> Iterator[str]:
+    """For the length of the block torch computes as it is asked to; what the user should know of it, or "".
+
+    Autocast is around all batches: its copies of the weights are made once, not for each of them.
+    """
+    remark = check_precision(config.precision, device)
+    with (
+        threads(config.cpus_per_worker),
+        kept_memory(),
+        flushed_denormals(),
+        computing_on(device),
+        autocast(config.precision, device),
+    ):
+        yield remark
 
 
 @dataclass(frozen=True)
@@ -98,16 +121,8 @@ class _Task:
     use: Use
 
     def on(self, device: torch.device, share: Share) -> bytes:
-        work, config = self.work, self.work.config
-        # Autocast around all batches: its copies of the weights are made once, not for each of them.
-        remark = check_precision(config.precision, device)
-        with (
-            threads(config.cpus_per_worker),
-            kept_memory(),
-            flushed_denormals(),
-            computing_on(device),
-            autocast(config.precision, device),
-        ):
+        work = self.work
+        with computing(work.config, device) as remark:
             trained = load_trained(RunFolder(work.run), work.learner, work.checkpoint, device)
             return remark.encode() + _END + self.use(work, trained.model, share)
 

@@ -12,6 +12,7 @@ import typer
 
 from echelon.cli.choices import PlaceOptions, StrategyOptions
 from echelon.cli.console import describe, say
+from echelon.cli.items import STANDARD_INPUT, predict_items
 from echelon.cli.options import Given, expanded
 from echelon.cli.reporting import show_evaluation, show_layers, show_run
 from echelon.cli.training import Order, train
@@ -43,11 +44,15 @@ def recipe_app(name: str, recipe: Recipe) -> typer.Typer:
     known = {"recipe": recipe, "name": name}
     source = Annotated[str, typer.Argument(help=recipe.sources, metavar="SRC")]
     any_source = Annotated[str, typer.Argument(help=f"a dataset, or raw files: {recipe.sources}", metavar="SRC")]
+    lines = f", or - for the standard input, of which each line is {recipe.item}" if recipe.item else ""
+    predicted_source = Annotated[
+        str, typer.Argument(help=f"a dataset, or raw files: {recipe.sources}{lines}", metavar="SRC")
+    ]
     for command, types in (
         (_prepare, {"source": source, "options": recipe.prepare_options}),
         (_train, {"options": recipe.train_options}),
         (_evaluate, {"source": any_source}),
-        (_predict, {"source": any_source}),
+        (_predict, {"source": predicted_source}),
         (_features, {"source": any_source}),
     ):
         app.command(verb_name(command))(expanded(_bound(command, known, types)))
@@ -125,14 +130,21 @@ def _predict(
     recipe: Recipe,
     run: RunArgument,
     source: str,
-    out: Annotated[str, typer.Argument(help="folder for the predictions", metavar="OUT")],
     place: PlaceOptions,
     forward: Forward,
+    out: Annotated[str | None, typer.Argument(help="folder for the predictions", metavar="OUT")] = None,
     split: Split = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Writes a prediction for every row, once each and with its key."""
+    """Writes a prediction for every row, once each and with its key; or prints one for each line of the standard input
+    (-), without Spark.
+    """
     folder, where = RunFolder(run), place.place
+    if source == STANDARD_INPUT:
+        predict_items(recipe, folder, forward)
+        return
+    if out is None:
+        raise EchelonError(f"say where the predictions shall go: predict {run} {source} OUT")
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
         written = predict_run(folder, dataset, out, where, split=split, forward=forward, overwrite=overwrite)
     say(describe(written))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
+from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
+from echelon.errors import EchelonError
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 
@@ -62,6 +64,8 @@ class Recipe(ABC):
     prepare_options: ClassVar[type] = NoOptions
     train_options: ClassVar[type] = NoOptions
     demo: ClassVar[Demo | None] = None
+    item: ClassVar[str | None] = None
+    """What each line of the standard input is to `predict RUN -`, such as "a review"; None if it takes none."""
 
     @abstractmethod
     def prepare(
@@ -85,6 +89,13 @@ class Recipe(ABC):
     def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
         """The stored learner of a run that goes on with a configuration, which may have more epochs."""
         return learner
+
+    def batch_of(self, learner: Learner, items: Sequence[str]) -> Batch:
+        """Single items, such as texts or paths, as rows of a dataset that fits a learner, to be predicted at once.
+
+        For a recipe that says what an `item` is. Without Spark.
+        """
+        raise EchelonError(f"{type(self).__name__} predicts no single items: give a dataset or raw files")
 
     def exhibits(self, learner: Learner, arrays: Mapping[str, Any], shown: Shown | None) -> Iterable[Exhibit]:
         """What the report shows beside curves and figures, such as a confusion matrix or some predictions.

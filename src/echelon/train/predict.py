@@ -111,6 +111,14 @@ def output_span(
             yield _beside(carried, read, made, output.source(learner))
 
 
+@torch.inference_mode()
+def predicted_columns(learner: Learner, model: nn.Module, batch: Batch) -> Columns:
+    """What a learner predicts for some rows that are in memory already, and nothing beside it."""
+    device = next(model.parameters()).device
+    made = learner.predict(model, learner.prepare(batch.to(device), None))
+    return _made(made, len(batch), Predictions().source(learner))
+
+
 def predict_batch(learner: Learner, model: nn.Module, batch: Batch) -> Mapping[str, Predicted]:
     """The predictions for some rows that are in memory already."""
     model.eval()
@@ -160,14 +168,20 @@ def _beside(carried: tuple[str, ...], read: Batch, made: Mapping[str, Any], sour
     for name in carried:
         values = read.columns[name]
         columns[name] = values.numpy() if isinstance(values, Tensor) else values
-    for name, values in made.items():
+    for name in made:
         if name in columns:
             raise EchelonError(
                 f"{source} gives a column '{name}', but the one of the dataset is written beside it: "
                 "give another name to one of them"
             )
-        if len(values) != len(read):
-            raise EchelonError(f"{source} gave {len(values)} values of '{name}' for {len(read)} rows")
+    return columns | _made(made, len(read), source)
+
+
+def _made(made: Mapping[str, Any], rows: int, source: str) -> Columns:
+    columns: Columns = {}
+    for name, values in made.items():
+        if len(values) != rows:
+            raise EchelonError(f"{source} gave {len(values)} values of '{name}' for {rows} rows")
         columns[name] = _on_cpu(values) if isinstance(values, Tensor) else [
             _on_cpu(value) if isinstance(value, Tensor) else value for value in values
         ]  # fmt: skip
