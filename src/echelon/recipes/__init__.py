@@ -18,7 +18,8 @@ READY = {
     "images": (
         "echelon.recipes.images:RECIPE",
         "class folders, CIFAR-10, tar archives of ImageNet, Caffe's LMDBs, or Parquet",
-    )
+    ),
+    "reviews": ("echelon.recipes.reviews:RECIPE", "texts with ratings, as JSON lines"),
 }
 """The recipes of Echelon: by name, where each is and what it takes."""
 
