@@ -83,8 +83,9 @@ class _Encode:
             tokens = tokens_of(found.texts, self.fitting.cleaning)
             ids, lengths = self.vocabulary.encode(tokens, self.fitting.length)
             labels = labels_of(found.stars, len(self.fitting.classes))
+            split = span.split or TEST
             rows = {TOKENS: ids, LENGTH: lengths, LABEL: labels, KEY: keys_of(span, found)}
             rows |= {PRODUCT: found.products, TEXT: found.texts}
-            yield Rows({name: rows[name] for name in self.schema.names}, TEST)
-            yield counts_of(np.full(len(labels), TEST, dtype=object), labels)
+            yield Rows({name: rows[name] for name in self.schema.names}, split)
+            yield counts_of(np.full(len(labels), split, dtype=object), labels)
             yield Counter({EMPTY: int(pc.sum(pc.equal(pc.list_value_length(tokens), 0)).as_py() or 0)})

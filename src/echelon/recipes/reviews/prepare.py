@@ -52,6 +52,7 @@ from echelon.recipes.reviews.gathering import (
     stars_of,
 )
 from echelon.recipes.reviews.lines import Fields
+from echelon.recipes.reviews.old_tables import prepare_tables
 from echelon.recipes.reviews.options import Fitting, PrepareOptions
 from echelon.recipes.reviews.sources import Source, bytes_of, divided, find_source
 from echelon.recipes.reviews.told import counts_of, described, require_good
@@ -87,8 +88,9 @@ def prepare(
 
     Args:
         source: see `find_source`. fitting: the dataset is for a trained model, to evaluate or to predict: it gets its
-            vocabulary, length, classes and cleaning; each line is a row, for testing, in the lines' order; ratings may
-            be missing (-1), and a text without words is one that is not known.
+            vocabulary, length, classes and cleaning; each line is a row, in the lines' order, for testing unless it is
+            in a folder of another split; ratings may be missing (-1), and a text without words is one that is not
+            known.
         overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to time.
 
     Raises:
@@ -96,6 +98,10 @@ def prepare(
         EchelonError: Spark's tasks failed.
     """
     found = find_source(source)
+    if found.hdf5:
+        return prepare_tables(
+            session, found, url, options, fitting=fitting, overwrite=overwrite, on_progress=on_progress
+        )
     fields = find_fields(found.storage, found.files, options, labelled=fitting is None)
     if fitting is not None:
         return prepare_fitting(session, found, fields, url, options, fitting, overwrite, on_progress)

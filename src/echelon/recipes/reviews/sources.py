@@ -105,7 +105,12 @@ def _cut(file: Span, each: int) -> Sequence[Span]:
 
 def _split_of(entry: Entry) -> str:
     *folders, _ = entry.path.split("/")
-    return next((_SPLITS[folder.lower()] for folder in folders if folder.lower() in _SPLITS), "")
+    return next((split for folder in folders if (split := split_named(folder))), "")
+
+
+def split_named(name: str) -> str:
+    """The split that a folder or table is for by its name; "" for none."""
+    return _SPLITS.get(name.lower(), "")
 
 
 def _is_hidden(path: str) -> bool:
