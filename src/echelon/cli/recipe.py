@@ -148,6 +148,8 @@ def _predict(
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
         written = predict_run(folder, dataset, out, where, split=split, forward=forward, overwrite=overwrite)
     say(describe(written))
+    if told := recipe.predicted(folder.learner, written):
+        say(told)
 
 
 def _features(

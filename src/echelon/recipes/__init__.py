@@ -20,6 +20,7 @@ READY = {
         "class folders, CIFAR-10, tar archives of ImageNet, Caffe's LMDBs, or Parquet",
     ),
     "reviews": ("echelon.recipes.reviews:RECIPE", "texts with ratings, as JSON lines"),
+    "video": ("echelon.recipes.video:RECIPE", "features of videos as YouTube-8M publishes them, as TFRecord files"),
 }
 """The recipes of Echelon: by name, where each is and what it takes."""
 

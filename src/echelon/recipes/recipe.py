@@ -97,6 +97,13 @@ class Recipe(ABC):
         """
         raise EchelonError(f"{type(self).__name__} predicts no single items: give a dataset or raw files")
 
+    def predicted(self, learner: Learner, predictions: Dataset) -> str:
+        """Called when `predict` has written predictions: writes them in the other forms that are wanted of a recipe.
+
+        Files may lie beside those of the dataset. What it returns is shown.
+        """
+        return ""
+
     def exhibits(self, learner: Learner, arrays: Mapping[str, Any], shown: Shown | None) -> Iterable[Exhibit]:
         """What the report shows beside curves and figures, such as a confusion matrix or some predictions.
 
