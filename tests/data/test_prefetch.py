@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from echelon.data import prefetch
 from echelon.data.prefetch import Prefetcher
 from echelon.errors import StorageError
 
@@ -95,3 +96,10 @@ def test_waiting_is_counted_and_has_an_end() -> None:
     assert not slow.close()
     assert time.monotonic() - began < 1
     go.set()
+
+
+def test_a_thread_that_waits_for_room_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "_POLL", 600.0)
+    full = Prefetcher(iter(range(100)), 2, "numbers")
+    assert next(full) == 0
+    assert full.close(wait=10.0)

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from echelon.errors import StorageError
@@ -87,6 +88,9 @@ class Prefetcher(Iterator[Item], Generic[Item]):
         """
         if not self._stop.is_set():
             self._stop.set()
+            # It may be waiting for room.
+            with suppress(queue.Empty):
+                self._queue.get_nowait()
             self._thread.join(wait)
         return not self._thread.is_alive()
 
@@ -108,7 +112,7 @@ def _put(ready: queue.Queue[Item | _End], item: Item | _End, stop: threading.Eve
     while not stop.is_set():
         try:
             ready.put(item, timeout=_POLL)
-            return True
+            return not stop.is_set()
         except queue.Full:
             continue
     return False

@@ -98,9 +98,16 @@ class _Stream:
                 merged.append((first, last))
         self.free = merged
 
-    def left_in(self, begin: int, end: int) -> int:
-        """Free steps of [begin, end)."""
-        return sum(max(min(last, end) - max(first, begin), 0) for first, last in self.free)
+    def take(self, span: Span) -> None:
+        """Takes steps that are free and follow each other."""
+        at = next(index for index, (first, last) in enumerate(self.free) if first <= span[0] and span[1] <= last)
+        first, last = self.free.pop(at)
+        self.free[at:at] = [rest for rest in ((first, span[0]), (span[1], last)) if rest[0] < rest[1]]
+
+    def free_in(self, begin: int, end: int) -> list[Span]:
+        """The free steps of [begin, end)."""
+        spans = ((max(first, begin), min(last, end)) for first, last in self.free)
+        return [span for span in spans if span[0] < span[1]]
 
 
 class Leases:
@@ -120,6 +127,7 @@ class Leases:
         self._committed = sum(one.steps for one in reached)
         self._granted = 0
         self._open: dict[int, Lease] = {}
+        self._went: dict[int, tuple[int, int]] = {}
         self._expired: set[int] = set()
 
     @property
@@ -136,26 +144,38 @@ class Leases:
         """A lease for `seconds`; None if no steps are free now. What the worker held before is free again.
 
         No step of an epoch is granted while there are free ones of an earlier epoch. Among those, a worker goes on with
-        the stream that has its number; else it takes the one with most steps left.
+        the stream that has its number; else it helps the one with most steps left, from the middle of them on, so that
+        both go on in order: to read at another place takes as long as many steps.
         """
         self.expire(now)
         self.release(worker)
-        free = [(index, stream) for index, stream in enumerate(self._streams) if stream.free]
-        if not free or self._ended:
+        spans = [span for stream in self._streams for span in stream.free]
+        if not spans or self._ended:
             return None
-        epoch = min(stream.free[0][0] for _, stream in free) // self._steps
+        epoch = min(spans)[0] // self._steps
         begin, end = epoch * self._steps, (epoch + 1) * self._steps
-        left = {index: count for index, stream in free if (count := stream.left_in(begin, end))}
-        index = worker if worker in left else max(left, key=lambda one: left[one])
-        first, last = self._streams[index].free.pop(0)
-        upto = min(first + self._most, last, end)
-        if upto < last:
-            self._streams[index].free.insert(0, (upto, last))
+        index, (first, last) = self._chosen(worker, begin, end)
+        upto = min(first + self._most, last)
+        self._streams[index].take((first, upto))
         serial = self._committed + sum(lease.steps for lease in self._open.values())
         lease = Lease(self._granted, worker, index, epoch, first - begin, upto - first, serial, now + seconds)
         self._granted += 1
         self._open[lease.token] = lease
+        self._went[worker] = index, upto
         return lease
+
+    def _chosen(self, worker: int, begin: int, end: int) -> tuple[int, Span]:
+        """A stream, and which of its free steps of [begin, end), of which there are some, a worker takes next."""
+        left = {index: spans for index, stream in enumerate(self._streams) if (spans := stream.free_in(begin, end))}
+        if worker in left:
+            return worker, left[worker][0]
+        stream, place = self._went.get(worker, (worker, begin))
+        for first, last in left.get(stream, ()):
+            if first <= place < last:
+                return stream, (place, last)
+        index = max(left, key=lambda one: sum(last - first for first, last in left[one]))
+        first, last = max(left[index], key=lambda span: span[1] - span[0])
+        return index, (first if last - first <= self._most else (first + last) // 2, last)
 
     def held(self, token: int) -> Lease | None:
         """The lease with this token, if it has not ended."""
