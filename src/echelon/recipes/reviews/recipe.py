@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,10 +12,12 @@ import torch
 from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
-from echelon.recipes.recipe import Recipe, Shown
+from echelon.recipes.recipe import Command, Demo, Recipe, Shown
 from echelon.recipes.reviews.cleaning import Cleaning, tokens_of
 from echelon.recipes.reviews.columns import LABEL, LENGTH, TOKENS, UNLABELLED
+from echelon.recipes.reviews.export import export_hdf5
 from echelon.recipes.reviews.learner import CONFUSION, ReviewsLearner
+from echelon.recipes.reviews.made import amazon, made_reviews, write_lines
 from echelon.recipes.reviews.mistakes import worst_mistakes
 from echelon.recipes.reviews.options import Fitting, PrepareOptions
 from echelon.recipes.reviews.prepare import prepare
@@ -29,6 +32,14 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+DEMO_REVIEWS = 4_000
+
+
+def _write_demo(folder: Path) -> str:
+    write_lines(folder / "reviews.jsonl.gz", map(amazon, made_reviews(DEMO_REVIEWS, products=400)))
+    return f"{DEMO_REVIEWS:,} made reviews of made products, a third of whose remarks are negated, as JSON lines"
+
+
 class ReviewsRecipe(Recipe):
     """Tells how content reviewers are, by what they wrote: in two classes, or in stars."""
 
@@ -36,6 +47,12 @@ class ReviewsRecipe(Recipe):
     prepare_options = PrepareOptions
     train_options = TrainOptions
     item = "a review"
+    demo = Demo(
+        _write_demo,
+        PrepareOptions(length=60),
+        TrainOptions(),
+        {"epochs": 8, "batch_size": 64},
+    )
 
     def prepare(
         self,
@@ -77,6 +94,9 @@ class ReviewsRecipe(Recipe):
             yield ConfusionMatrix(ours.classes, arrays[CONFUSION])
         if shown is not None:
             yield worst_mistakes(ours, shown.model, shown.dataset, shown.split)
+
+    def commands(self) -> Sequence[Command]:
+        return (export_hdf5,)
 
 
 def _fitting(learner: ReviewsLearner) -> Fitting:
