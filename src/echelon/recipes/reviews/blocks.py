@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from echelon.errors import StorageError
 LONGEST_LINE = 16 << 20
 """Bytes; what is longer is no review, and would not fit into bounded memory."""
 _PIECE = 1 << 20
+_GZIP = 16 + zlib.MAX_WBITS
+"""What zlib calls the format of gzip, with its checksums."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class LongLine:
 
 
 class DamagedFile(Exception):
-    """A file ends too early or does not hold what it should; what came before is good."""
+    """A zipped file ends too early or its content does not fit together. Lines shortly before may be wrong too."""
 
 
 def blocks_of(storage: Storage, span: Span, longest: int = LONGEST_LINE) -> Iterator[Block | LongLine]:
@@ -120,15 +121,21 @@ def _within(file: pa.NativeFile, start: int, end: int) -> Iterator[bytes]:
 
 
 def _unzipped(file: pa.NativeFile) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=file) as unzipped:
-        while True:
-            try:
-                piece = unzipped.read(_PIECE)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise DamagedFile(str(error)) from None
-            if not piece:
-                return
-            yield piece
+    """The content of a zipped file, of one member or several, up to where it is damaged."""
+    member = zlib.decompressobj(_GZIP)
+    zipped, begun = b"", False
+    while zipped or (zipped := file.read(_PIECE)):
+        try:
+            yield member.decompress(zipped, _PIECE)
+        except zlib.error as error:
+            raise DamagedFile(str(error)) from None
+        zipped, begun = member.unconsumed_tail, True
+        if member.eof:
+            # Some writers fill a file up with zeros.
+            zipped = member.unused_data.lstrip(b"\0")
+            member, begun = zlib.decompressobj(_GZIP), False
+    if begun:
+        raise DamagedFile("it ends too early")
 
 
 def _whole_lines(pieces: Iterator[bytes], line: int, longest: int) -> Iterator[Block | LongLine]:

@@ -84,6 +84,8 @@ def _at_once(content: bytes, first_line: int, fields: Fields) -> _Table | None:
     """What Arrow makes of lines if it is sure that each holds exactly one object of the usual types."""
     letters = np.frombuffer(content, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
+    if not len(ends):
+        return None
     starts = np.append(0, ends[:-1] + 1)
     # An object cannot have a line's end between braces, so that these lines begin and end where objects do.
     if (letters[starts] != ord("{")).any() or (letters[ends - 1] != ord("}")).any():
