@@ -24,23 +24,27 @@ _ASSETS = "_assets"
 """Spark, pandas and DuckDB leave out what begins with an underscore."""
 SCRATCH = "_scratch"
 """The folder within a dataset's own for what is only needed while it is written."""
+RECEIPTS = "_receipts"
+"""The folder for what is known of parts that are written, until the dataset is whole."""
 
 
-def start(storage: Storage, overwrite: bool = False) -> None:
+def start(storage: Storage, overwrite: bool = False, *, plan: str | None = None) -> None:
     """Make a folder ready for a new dataset: from here to `commit` there is none at its URL.
 
     What a killed writer left is deleted, and with `overwrite` the dataset that is there. Anything else is not touched.
+    plan: stands in the marker, for one that wants to go on.
 
     Raises:
         DataError: as in `check_free`.
     """
     present = check_free(storage, overwrite)
     # The marker comes before anything is deleted and outlives it: killed in between, the folder is known as ours.
-    storage.write_json(WRITING, {"started": datetime.now(UTC).isoformat(timespec="seconds")})
+    marker = {"started": datetime.now(UTC).isoformat(timespec="seconds"), **({"plan": plan} if plan else {})}
+    storage.write_json(WRITING, marker)
     if MANIFEST in present:
         storage.delete(MANIFEST)
     for folder in sorted({path.split("/")[0] for path in present if "/" in path}):
-        if folder.startswith("split=") or folder in (_ASSETS, SCRATCH):
+        if folder.startswith("split=") or folder in (_ASSETS, SCRATCH, RECEIPTS):
             storage.delete_tree(folder)
 
 
@@ -92,6 +96,8 @@ def commit(
         if path.startswith("split=") and path not in counted:
             storage.delete(path)
     storage.write_json(MANIFEST, manifest.to_json())
+    if any(path.startswith(f"{RECEIPTS}/") for path in present):
+        storage.delete_tree(RECEIPTS)
     storage.delete(WRITING)
     return Dataset(storage, manifest)
 

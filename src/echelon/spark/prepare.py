@@ -17,15 +17,16 @@ from echelon.data.manifest import Dataset
 from echelon.data.schema import Schema, Values
 from echelon.data.shuffle import bucket_of, shuffle_keys
 from echelon.data.storage import Storage, open_storage
-from echelon.data.write import commit, start, write_asset
+from echelon.data.write import commit, write_asset
 from echelon.errors import DataError
 from echelon.spark.carriage import Carriage
 from echelon.spark.finish import Finish, Finished
 from echelon.spark.job import OnProgress, Reports, collect, over_items, send
+from echelon.spark.ledger import begin, plan_of
 from echelon.spark.merged import Merge
 from echelon.spark.notes import Notes, Problem
 from echelon.spark.probe import PathNotShared
-from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_batches, written
+from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_batches, written, written_before
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -103,12 +104,13 @@ def prepare_dataset(
     row_group_mb: float = 4,
     compression: str = "zstd",
     overwrite: bool = False,
+    resume: bool = False,
     on_progress: OnProgress | None = None,
 ) -> tuple[Dataset, Summary]:
     """Writes the rows of items, such as raw files, as a dataset.
 
     The same items and seed give the same dataset, byte by byte, on any number of cores and hosts. Only the file of a
-    part whose task had to be tried again has another name.
+    part whose task had to be tried again, or that was written after an interruption, has another name.
 
     Args:
         rows_of: what an item holds, in a fixed order: rows, problems, and counts of whatever is worth counting. A
@@ -123,21 +125,29 @@ def prepare_dataset(
         bytes_of: about how many bytes the rows of an item have, to decide on the number of data files; default 32 MB.
         shuffle_seed: of the global shuffle; None keeps the order of the items.
         overwrite: whether a dataset at this URL may be replaced.
+        resume: keep the parts that a killed prepare with the same arguments has written at this URL. The items are read
+            again, for the other parts. Functions are told apart by their names, so code must not have changed.
         on_progress: called in this thread, from time to time.
 
     Raises:
-        DataError: there is a dataset already, or not one row could be read; names the first problem. WorkerFailed: a
-        host does not see a file, or a function raised something else. CommunicationError, StorageError: processes or
-        storage failed.
+        DataError: there is a dataset already, parts were left by a prepare with other arguments, or not one row could
+        be read; names the first problem. WorkerFailed: a host does not see a file, or a function raised something
+        else. CommunicationError, StorageError: processes or storage failed.
     """
     storage = open_storage(url)
-    start(storage, overwrite)
+    carriage = Carriage(finish.travelling if finish else schema, _parts(items, bytes_of, bool(merge or finish)))
+    plan = plan_of(
+        [*items, rows_of, merge, finish, sums_of],
+        {"schema": schema.to_json(), "parts": carriage.parts, "seed": shuffle_seed, "groups": row_group_mb,
+         "compression": compression},
+    )  # fmt: skip
+    ledger = begin(storage, plan, overwrite=overwrite, resume=resume)
     if not items:
         raise DataError(f"there is nothing to prepare for {storage.url}: no items were given")
-    carriage = Carriage(finish.travelling if finish else schema, _parts(items, bytes_of, bool(merge or finish)))
-    scatter = _Scatter(carriage, rows_of, len(items), shuffle_seed)
-    form = Format(storage.url, row_group_mb, compression, sums_of)
-    summary, whole = _run(session, items, scatter, schema, form, merge, finish, on_progress)
+    kept = written_before(storage, ledger) if ledger.again else {}
+    scatter = _Scatter(carriage, rows_of, len(items), shuffle_seed, frozenset(kept))
+    form = Format(storage.url, row_group_mb, compression, sums_of, ledger)
+    summary, whole = _run(session, items, scatter, schema, form, merge, finish, list(kept.values()), on_progress)
     if not whole.files:
         first = "".join(f"; the first of {summary.problems} problems: {p}" for p in summary.reported[:1])
         raise DataError(f"not one row could be read for {storage.url}{first}")
@@ -153,9 +163,10 @@ def _run(
     form: Format,
     merge: Merge | None,
     finish: Finish | None,
+    kept: list[dict[str, Any]],
     on_progress: OnProgress | None,
 ) -> tuple[Summary, Written]:
-    """Reads, shuffles and writes all rows, by one job of Spark."""
+    """Reads, shuffles and writes all rows that are not kept, by one job of Spark."""
     sent, reports, carriage = send(session, items), Reports(session), scatter.carriage
 
     def packed(indices: Iterator[int]) -> Iterator[pa.RecordBatch]:
@@ -176,7 +187,7 @@ def _run(
             results = collect(session, plan, reports, f"Echelon: prepare {form.url}", on_progress)
     finally:
         sent.forget()
-    whole = Written.merged(results)
+    whole = Written.merged([*kept, *results])
     notes = Notes.merged([*map(Notes.from_json, reports.notes()), whole.notes])
     return _summary(whole, notes), whole
 
@@ -187,12 +198,18 @@ def _committed(storage: Storage, schema: Schema, whole: Written, addition: Addit
 
 
 class _Scatter:
-    """Reads an item and packs its rows for the shuffle."""
+    """Reads an item and packs its rows for the shuffle, but for those of parts that are done."""
 
     def __init__(
-        self, carriage: Carriage, rows_of: Callable[[Any], Iterator[Found]], items: int, seed: int | None
+        self,
+        carriage: Carriage,
+        rows_of: Callable[[Any], Iterator[Found]],
+        items: int,
+        seed: int | None,
+        done: frozenset[int] = frozenset(),
     ) -> None:
         self.carriage = carriage
+        self._done = np.array(sorted(done), np.int64)
         self._rows_of, self._items, self._seed = rows_of, items, seed
 
     def __call__(self, item: Any, index: int, notes: Notes) -> Iterator[pa.RecordBatch]:
@@ -227,7 +244,8 @@ class _Scatter:
         else:
             keys = shuffle_keys(self._seed, item, row, len(batch))
             buckets = bucket_of(keys, parts)
-        return self.carriage.pack(batch, found.splits, buckets, keys, item, row)
+        packed = self.carriage.pack(batch, found.splits, buckets, keys, item, row)
+        return packed.filter(pa.array(~np.isin(buckets, self._done))) if self._done.size else packed
 
 
 def _parts(items: Sequence[Item], bytes_of: Callable[[Item], int] | None, finished: bool) -> int:

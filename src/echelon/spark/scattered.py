@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ from echelon.allocation import kept_memory
 from echelon.data.cells import Decoded, decode
 from echelon.data.manifest import DataFile
 from echelon.data.schema import Schema
-from echelon.data.storage import open_storage
+from echelon.data.storage import Storage, open_storage
 from echelon.data.write import PartWriter
 from echelon.spark.carriage import ORDER, PLACE, Carriage, Run
 from echelon.spark.finish import Finish, Stopped, finished
 from echelon.spark.job import Reports
+from echelon.spark.ledger import Ledger
 from echelon.spark.merged import Merge, merged
 from echelon.spark.notes import Notes
 from echelon.spark.packed import settle
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray]
 SumsOf = Callable[[str, Mapping[str, Decoded]], Mapping[str, NDArray]]
 
+_log = logging.getLogger(__name__)
 WRITTEN = "files string, sums binary, notes string"
 """Spark's schema of `Written.to_batch`."""
 _BATCH_BYTES = 16 << 20
@@ -46,12 +49,17 @@ _MERGED_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Format:
-    """How data files are written. sums_of: arrays over some rows of a split that are added up over all rows."""
+    """How data files are written.
+
+    sums_of: arrays over some rows of a split that are added up over all rows. ledger: for receipts of parts; None where
+    nothing goes on after a kill.
+    """
 
     url: str
     row_group_mb: float = 4
     compression: str = "zstd"
     sums_of: SumsOf | None = None
+    ledger: Ledger | None = None
 
 
 @dataclass
@@ -80,7 +88,7 @@ class Written:
         named: dict[str, Any] = {
             f"{split}/{name}": value for split, of in self.sums.items() for name, value in of.items()
         }
-        np.savez(sums, **named)
+        np.savez_compressed(sums, **named)
         notes = json.dumps(self.notes.to_json())
         return pa.RecordBatch.from_pydict({"files": [json.dumps(files)], "sums": [sums.getvalue()], "notes": [notes]})
 
@@ -115,7 +123,8 @@ def written(
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         notes = Notes()
-        runs: Iterator[Run] = chain.from_iterable(map(carriage.unpack, batches))
+        parts: set[int] = set()
+        runs = _noted(chain.from_iterable(map(carriage.unpack, batches)), parts)
         if merge is not None:
             runs = merged(runs, merge, carriage.schema, notes)
         if finish is not None:
@@ -127,7 +136,10 @@ def written(
         except Stopped:
             return
         whole.notes = notes
-        yield whole.to_batch()
+        result = whole.to_batch()
+        if form.ledger is not None and len(parts) == 1:
+            form.ledger.note(parts.pop(), _token(form), result)
+        yield result
         settle()
 
     def gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -139,6 +151,18 @@ def written(
         return results
     # Sums can be large: the driver gets a few, not one of each part.
     return results.repartition(-(-carriage.parts // _MERGED_AT_ONCE)).mapInArrow(gather, WRITTEN)
+
+
+def written_before(storage: Storage, ledger: Ledger) -> dict[int, dict[str, Any]]:
+    """By part what a killed prepare has written, as a row for `Written.merged`, where all its files are there still."""
+    sizes = {entry.path: entry.size for entry in storage.list()}
+    kept = {}
+    for part, row in ledger.receipts():
+        files = Written.merged([row]).files.values()
+        if all(sizes.get(file.path) == file.size for file in files):
+            kept[part] = row
+    _log.info("%d parts of %s were written before and are kept", len(kept), storage.url)
+    return kept
 
 
 def rows_at_once(schema: Schema) -> int:
@@ -182,7 +206,7 @@ def write_runs(runs: Iterable[Run], schema: Schema, form: Format) -> Written:
     Raises:
         DataError: a split has no usable name, or rows do not fit the schema. StorageError: it cannot be written.
     """
-    storage, token = open_storage(form.url), _attempt_token()
+    storage, token = open_storage(form.url), _token(form)
     whole, part = Written(), -1
     writers: dict[str, PartWriter] = {}
 
@@ -211,10 +235,18 @@ def write_runs(runs: Iterable[Run], schema: Schema, form: Format) -> Written:
     return whole
 
 
-def _attempt_token() -> str:
+def _noted(runs: Iterable[Run], parts: set[int]) -> Iterator[Run]:
+    """The runs; their parts are added to the set."""
+    for run in runs:
+        parts.add(run.part)
+        yield run
+
+
+def _token(form: Format) -> str:
     """Keeps the file of a second try apart from what the first may still write; the first needs no name of its own."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
     attempt = context.attemptNumber() if context is not None else 0
-    return f"try{attempt + 1}" if attempt else ""
+    said = (form.ledger.token if form.ledger is not None else "", f"try{attempt + 1}" if attempt else "")
+    return "-".join(filter(None, said))
