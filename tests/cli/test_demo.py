@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from commands import Echelon
 
 
@@ -28,6 +29,18 @@ def test_the_demo_takes_real_digits_from_raw_files_to_predictions(echelon: Echel
     again = echelon("demo", "--folder", folder)
     assert again.code == 1
     assert "exists already" in again.err
+
+
+@pytest.mark.slow
+def test_the_demo_of_reviews_learns_what_they_say(echelon: Echelon, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    done = echelon("demo", "reviews", "--folder", folder)
+    assert done.code == 0, done.err
+    for name in ("allreduce", "averaging"):
+        results = json.loads((folder / "runs" / name / "results.json").read_text())
+        assert results["metrics"]["balanced_accuracy"] > 0.75 > 0.2 + results["baseline"]["balanced_accuracy"]
+        assert "The worst mistakes" in (folder / "runs" / name / "report.html").read_text()
+    assert (folder / "predictions" / "_manifest.json").exists()
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_exist(echelon: Echelon, tmp_path: Path) -> None:
