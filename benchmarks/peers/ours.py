@@ -82,7 +82,8 @@ def fit(
     wanted = task.Task(**asked)
     strategy: Strategy = Averaging(sync_every) if sync_every else AllReduce()
     if server:
-        strategy = ParameterServer(sync_every)
+        # Elephas adds changes in full; of an epoch's steps that would be too much for either.
+        strategy = ParameterServer(sync_every, scale="full" if sync_every == 1 else "mean")
     config = RunConfig(epochs, batch_size_per_worker=wanted.batch, eval_every="off", cpus_per_worker=wanted.threads)
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder, "notes")

@@ -24,7 +24,7 @@ from echelon.train.config import RunConfig
 from echelon.train.run import RunFolder
 
 
-@pytest.mark.parametrize("scale", ["mean", "staleness"])
+@pytest.mark.parametrize("scale", ["mean", "full", "staleness"])
 def test_one_worker_equals_a_plain_loop_with_the_same_optimizer(tmp_path: Path, numbered: Dataset, scale: str) -> None:
     learner = Normed()
     config = RunConfig(epochs=3, batch_size=20, lanes=4, seed=5, clip_norm=1.0)
@@ -116,13 +116,14 @@ def test_a_checkpoint_of_another_strategy_is_refused(tmp_path: Path, numbered: D
 def test_a_strategy_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(EchelonError, match="at least one step in a lease, got 0"):
         ParameterServer(0)
-    with pytest.raises(EchelonError, match="mean or staleness, got 'sum'"):
+    with pytest.raises(EchelonError, match="mean, full, staleness, got 'sum'"):
         ParameterServer(scale="sum")  # type: ignore[arg-type]
 
 
-def test_changes_count_a_share_and_less_the_staler_they_are() -> None:
-    mean, staleness = ParameterServer(), ParameterServer(scale="staleness")
+def test_changes_count_a_share_or_in_full_or_less_the_staler_they_are() -> None:
+    mean, full, staleness = ParameterServer(), ParameterServer(scale="full"), ParameterServer(scale="staleness")
     assert [mean.factor(4, s) for s in (0, 3, 9)] == [1 / 4] * 3
+    assert [full.factor(4, s) for s in (0, 3, 9)] == [1.0] * 3
     assert [staleness.factor(4, s) for s in (0, 3, 9)] == [1 / 4, 1 / 4, 1 / 10]
 
 

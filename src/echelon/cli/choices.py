@@ -66,8 +66,10 @@ class StrategyOptions:
         None, "diloco: send displacements as fp32 (the default), bf16 or int8"
     )
     overlap: bool = option(False, "diloco: send those of a round while the next one computes")
-    scale: Literal["mean", "staleness"] | None = option(
-        None, "server: a change counts one worker's share (mean, the default), or less the staler it is (staleness)"
+    scale: Literal["mean", "full", "staleness"] | None = option(
+        None,
+        "server: a change counts one worker's share (mean, the default), in full (as Downpour SGD and Elephas do, for "
+        "leases of few steps), or less the staler it is (staleness)",
     )
 
     def chosen(self, default_sync_every: int) -> Strategy:

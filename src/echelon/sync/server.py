@@ -18,7 +18,7 @@ from echelon.comm import Comm
 from echelon.errors import EchelonError
 from echelon.sync.local import LocalReplica
 
-Scale = Literal["mean", "staleness"]
+Scale = Literal["mean", "full", "staleness"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class ParameterServer:
     multiplied, of K streams (workers at the run's creation):
 
     - "mean": 1/K, so that K workers that start alike and end together give the mean of what they reached;
+    - "full": 1, as in Downpour SGD and Elephas: K workers go K times as far. For leases of one step, or few: of τ steps
+      it makes K times the step that one worker's learning rate allows;
     - "staleness": 1/max(K, s + 1), where s changes of others came between; s = K - 1 is what equal workers have, and
       what is staler counts less (after Zhang et al., "Staleness-aware Async-SGD", IJCAI 2016).
     """
@@ -40,7 +42,7 @@ class ParameterServer:
         if self.sync_every < 1:
             raise EchelonError(f"the parameter server needs at least one step in a lease, got {self.sync_every}")
         if self.scale not in get_args(Scale):
-            raise EchelonError(f"the scale of changes must be {' or '.join(get_args(Scale))}, got {self.scale!r}")
+            raise EchelonError(f"the scale of changes must be {', '.join(get_args(Scale))}, got {self.scale!r}")
 
     @property
     def replicated_optimizer(self) -> bool:
@@ -48,6 +50,8 @@ class ParameterServer:
 
     def factor(self, streams: int, staleness: int) -> float:
         """What a change is multiplied by. staleness: how many others were applied since its parameters were taken."""
+        if self.scale == "full":
+            return 1.0
         return 1 / (streams if self.scale == "mean" else max(streams, staleness + 1))
 
     def start(self, objective: nn.Module, comm: Comm, optimizer: Optimizer) -> ServedReplica:
