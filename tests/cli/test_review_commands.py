@@ -45,12 +45,21 @@ def test_a_run_reads_raw_lines_and_single_texts_without_its_dataset(
     assert "The worst mistakes" in page
     assert "… and " in page, "the vocabulary is not written out"
 
+    again = echelon("report", run, "--out", tmp_path / "again.html")
+    assert again.code == 0
+    assert "the report has no sample predictions" in again.err
+    page = (tmp_path / "again.html").read_text()
+    assert "Confusion matrix" in page, "it was measured by the run itself"
+    assert "The worst mistakes" not in page
+
     others = [yelp(review) for review in made_reviews(70, seed=1)]
     write_lines(tmp_path / "others.jsonl", others)
     evaluated = echelon("reviews", "evaluate", run, tmp_path / "others.jsonl")
     assert evaluated.code == 0, evaluated.err
     assert "70 rows" in evaluated.out
     assert "balanced_accuracy" in evaluated.out
+    matrix = [line.split() for line in evaluated.out.splitlines() if line.split()[:1] in (["negative"], ["positive"])]
+    assert sum(int(count) for _, *counts in matrix for count in counts) == 70
     predicted = echelon("reviews", "predict", run, tmp_path / "others.jsonl", tmp_path / "out")
     assert predicted.code == 0, predicted.err
     (batch,) = span_batches(open_dataset(str(tmp_path / "out")), "test", None, 0, 70, 70)

@@ -22,6 +22,7 @@ from echelon.report.page import run_page
 from echelon.report.recorded import read_run
 from echelon.report.render import write_page
 from echelon.report.summary import figures
+from echelon.report.tables import exhibit_table
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, RUNNING
 from echelon.train.run import REPORT
@@ -70,6 +71,10 @@ def test_a_recipe_exhibits_texts_a_matrix_and_figures(finished: WriteRun) -> Non
     assert [share for share, _, _ in cells[6:]] == ["0.000"] * 3, "a class without rows divides by nothing"
     assert "good &lt;b&gt;" in page
     assert re.search(r'<td class="num">1,235</td><td class="num">0.9992</td>', page)
+    table = exhibit_table(matrix)
+    assert table is not None
+    assert ["good", "<b>", "1,234", "1", "0"] in [line.split() for line in text_of(table).splitlines()]
+    assert exhibit_table(Gallery("Pictures", [])) is None
 
 
 def test_a_long_list_is_cut(finished: WriteRun, tmp_path: Path) -> None:

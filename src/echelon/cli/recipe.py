@@ -123,7 +123,8 @@ def _evaluate(
     """Evaluates a run on every row of a split, once each."""
     folder, where = RunFolder(run), place.place
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
-        show_evaluation(evaluate_run(folder, dataset, where, split=split, forward=forward))
+        evaluation = evaluate_run(folder, dataset, where, split=split, forward=forward)
+    show_evaluation(evaluation, recipe.exhibits(folder.learner, evaluation.arrays, None))
 
 
 def _predict(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -16,7 +16,7 @@ from echelon.errors import EchelonError
 from echelon.inference import Evaluation
 from echelon.recipes.recipe import Recipe, Shown
 from echelon.report.recorded import read_run
-from echelon.report.tables import evaluation_table, final_table
+from echelon.report.tables import evaluation_table, exhibit_table, final_table
 from echelon.train.evaluate import evaluation_split
 from echelon.train.features import Layer
 from echelon.train.run import REPORT
@@ -34,10 +34,13 @@ def show_run(run: Run, recipe: Recipe | None) -> None:
         say(f"no report was written: {error}")
 
 
-def show_evaluation(evaluation: Evaluation) -> None:
-    """Each metric beside what the trivial predictor reaches."""
+def show_evaluation(evaluation: Evaluation, exhibits: Iterable[Exhibit] = ()) -> None:
+    """Each metric beside what the trivial predictor reaches, and those exhibits that are tables."""
     title = f"{evaluation.split} ({evaluation.rows:,} rows)"
     OUT.print(evaluation_table(evaluation.metrics, evaluation.baseline, split=title))
+    for exhibit in exhibits:
+        if (table := exhibit_table(exhibit)) is not None:
+            OUT.print(table)
 
 
 def show_layers(layers: Sequence[Layer]) -> None:

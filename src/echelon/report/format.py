@@ -30,6 +30,13 @@ def metric(value: float | None) -> str:
     return f"{value:.4g}"
 
 
+def cell(value: str | float) -> str:
+    """What stands in a table of figures: a text as it is, a count, or a metric."""
+    if isinstance(value, str):
+        return value
+    return number(value) if isinstance(value, int) else metric(value)
+
+
 def seconds(value: float | None) -> str:
     """A duration, in the two units that matter."""
     if value is None or math.isnan(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from echelon.data.storage import open_storage
 from echelon.report import format
+from echelon.report.exhibits import ConfusionMatrix, Exhibit, Figures
 from echelon.report.recorded import STOPPED_ANSWERING, RecordedRun
 from echelon.report.summary import (
     Figure,
@@ -33,6 +34,25 @@ def evaluation_table(metrics: Mapping[str, float], baseline: Mapping[str, float]
         table.add_column(name, justify="right")
     for name, value in metrics.items():
         _add(table, Figure(name, value, baseline.get(name)))
+    return table
+
+
+def exhibit_table(exhibit: Exhibit) -> Table | None:
+    """An exhibit of figures for the terminal; None of pictures and texts, which are for the page."""
+    table = new_table(exhibit.title)
+    if isinstance(exhibit, ConfusionMatrix):
+        heads = ["true", *exhibit.classes]
+        rows: Sequence[Sequence[str | float]] = [
+            [name, *counts] for name, counts in zip(exhibit.classes, exhibit.counts, strict=True)
+        ]
+    elif isinstance(exhibit, Figures):
+        heads, rows = list(exhibit.columns), exhibit.rows
+    else:
+        return None
+    for number, head in enumerate(heads):
+        table.add_column(Text(head), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(Text(format.cell(value)) for value in row))
     return table
 
 
