@@ -27,9 +27,9 @@ class Usual:
 
 USUAL = {
     LSTM: Usual(lr=2e-3),
-    LOGISTIC: Usual(lr=1e-2),
+    LOGISTIC: Usual(lr=3e-2),
     MLP: Usual(lr=2e-3, weight_decay=0.05),
-    MOE: Usual(lr=5e-3),
+    MOE: Usual(lr=3e-2),
 }
 DEFAULTS: Mapping[str, Any] = {"epochs": 10, "batch_size": 128, "clip_norm": 1.0}
 """What a run takes where its flags are not given: fields of `RunConfig`."""

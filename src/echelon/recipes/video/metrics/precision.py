@@ -80,7 +80,9 @@ class MeanAveragePrecision(Metric):
         self.targets.append(torch.from_numpy(packed))
 
     def per_label(self) -> Tensor:
-        """The average precision of each label, float64 [labels]; NaN for those that no video has."""
+        """The average precision of each label, float64 [labels]; NaN for those that no video has. Of no videos []."""
+        if not len(self.scores):
+            return torch.empty(0, dtype=torch.float64)
         scores = _joined(self.scores)
         packed = _joined(self.targets).numpy()
         found = []
@@ -92,7 +94,7 @@ class MeanAveragePrecision(Metric):
 
     def compute(self) -> Tensor:
         """0 to 1; NaN where no video has a label that the model knows."""
-        return self.per_label().nanmean() if len(self.scores) else torch.tensor(math.nan)
+        return self.per_label().nanmean()
 
 
 class PrecisionPerLabel(MeanAveragePrecision):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from echelon.recipes.video.models.lstm import BiLstm
 
 
 class Joined(nn.Module):
-    """The means of picture and sound, side by side."""
+    """The means of picture and sound, each brought to length 1 as by the challenge's public code, side by side."""
 
     def __init__(self, picture: int, sound: int) -> None:
         """Args: how many numbers there are of each; 0 for a network without sound."""
@@ -21,21 +22,21 @@ class Joined(nn.Module):
         self.outputs = picture + sound
 
     def forward(self, picture: Tensor, sound: Tensor | None, lengths: Tensor | None) -> Tensor:
-        return picture if sound is None else torch.cat([picture, sound], dim=1)
+        return _side_by_side(picture, sound)
 
 
 class FrameMeans(nn.Module):
-    """The means of a video's true frames; zeros for a video without frames."""
+    """The same of the means of a video's true frames; zeros for a video without frames."""
 
     def __init__(self, picture: int, sound: int) -> None:
         super().__init__()
         self.outputs = picture + sound
 
     def forward(self, picture: Tensor, sound: Tensor | None, lengths: Tensor) -> Tensor:
-        frames = [picture] if sound is None else [picture, sound]
         true = (torch.arange(picture.shape[1], device=lengths.device) < lengths[:, None]).to(picture.dtype)
         weights = true / lengths.clamp(min=1)[:, None]
-        return torch.cat([torch.einsum("nt,ntd->nd", weights, each) for each in frames], dim=1)
+        heard = None if sound is None else torch.einsum("nt,ntd->nd", weights, sound)
+        return _side_by_side(torch.einsum("nt,ntd->nd", weights, picture), heard)
 
 
 class TwoStreams(nn.Module):
@@ -54,3 +55,8 @@ class TwoStreams(nn.Module):
         if self.sound is None or sound is None:
             return self.dropout(seen)
         return self.dropout(torch.cat([seen, self.sound(sound, lengths)], dim=1))
+
+
+def _side_by_side(picture: Tensor, sound: Tensor | None) -> Tensor:
+    features = [picture] if sound is None else [picture, sound]
+    return torch.cat([normalize(each) for each in features], dim=1)
