@@ -92,6 +92,7 @@ def prepare(
         shuffle_seed=options.shuffle_seed,
         compression=options.compression,
         overwrite=overwrite,
+        resume=options.resume,
         on_progress=on_progress,
     )
     return dataset

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from echelon.data.manifest import Dataset
 from echelon.recipes.recipe import Command, Demo, Recipe, Shown
+from echelon.recipes.video.download import download
 from echelon.recipes.video.examples import Form
 from echelon.recipes.video.exhibits import label_table, looked_at
+from echelon.recipes.video.inspecting import inspect
 from echelon.recipes.video.learner import PER_LABEL, VideosLearner
 from echelon.recipes.video.made import made_videos, write_shards
 from echelon.recipes.video.options import PrepareOptions
@@ -76,7 +78,7 @@ class VideoRecipe(Recipe):
             yield looked_at(ours, shown.model, shown.dataset, shown.split)
 
     def commands(self) -> Sequence[Command]:
-        return ()
+        return (download, inspect)
 
 
 def _ours(learner: Learner) -> VideosLearner:
