@@ -155,12 +155,7 @@ class Course:
             "train",
             loss=since.loss / since.weight if since.weight else None,
             rate=self._rate,
-            rows=progress.rows,
-            rows_per_second=(progress.rows - before.rows) / max(progress.seconds - before.seconds, 1e-9),
-            bytes_sent=progress.bytes_sent,
-            seconds_reading=progress.reading,
-            seconds_computing=progress.computing,
-            seconds_synchronising=progress.synchronising,
+            **progress.told(before),
             last_step=self.last,
             staleness=self._staleness / self._changes,
         )

@@ -240,12 +240,7 @@ class Loop:
             "train",
             loss=self._loss / self._weight if self._weight else None,
             rate=self.parts.optimizer.param_groups[0]["lr"],
-            rows=progress.rows,
-            rows_per_second=(progress.rows - before.rows) / max(progress.seconds - before.seconds, 1e-9),
-            bytes_sent=progress.bytes_sent,
-            seconds_reading=progress.reading,
-            seconds_computing=progress.computing,
-            seconds_synchronising=progress.synchronising,
+            **progress.told(before),
             last_step=self._last,
         )
         self._reported, self._loss, self._weight = progress, 0.0, 0.0

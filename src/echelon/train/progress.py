@@ -46,6 +46,17 @@ class Progress:
             synchronising=self.synchronising + total.synchronising / ranks,
         )
 
+    def told(self, before: Progress) -> dict[str, Any]:
+        """What an event "train" says of all until now, and of the speed since an earlier progress."""
+        return {
+            "rows": self.rows,
+            "rows_per_second": (self.rows - before.rows) / max(self.seconds - before.seconds, 1e-9),
+            "bytes_sent": self.bytes_sent,
+            "seconds_reading": self.reading,
+            "seconds_computing": self.computing,
+            "seconds_synchronising": self.synchronising,
+        }
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
