@@ -56,9 +56,16 @@ def joined(words: pa.ListArray) -> pa.StringArray:
 
 def _plain(texts: pa.StringArray) -> pa.StringArray:
     """Texts without markup, in lower case, with only letters and digits left of what is not ASCII."""
-    texts = _replaced(texts, pc.match_substring_regex(texts, "[&<]"), ((_APOSTROPHES, "'"), (_MARKUP, " ")))
+    if _has(texts, b"&") or _has(texts, b"<"):
+        texts = _replaced(texts, pc.match_substring_regex(texts, "[&<]"), ((_APOSTROPHES, "'"), (_MARKUP, " ")))
     foreign = pc.invert(pc.string_is_ascii(texts))
     return _replaced(texts, foreign, ((_APOSTROPHES, "'"), (_FOREIGN_SIGNS, " ")), lower=True)
+
+
+def _has(texts: pa.StringArray, letter: bytes) -> bool:
+    """Whether a letter is in some text, or in one that lies beside them in memory."""
+    data = texts.buffers()[2]
+    return data is not None and bool((np.frombuffer(data, np.uint8) == ord(letter)).any())
 
 
 def _replaced(
@@ -99,16 +106,16 @@ def _split(texts: pa.StringArray) -> pa.ListArray:
     _trim_apostrophes(letters, starts)
     in_word = letters != _SPACE
     # Where a text begins, a word ends, whatever the neighbouring text begins with.
-    first = np.zeros(len(letters) + 1, bool)
-    first[starts] = True
-    begins = in_word.copy()
-    begins[1:] &= ~in_word[:-1] | first[1:-1]
+    cut = np.zeros(len(letters) + 1, bool)
+    cut[starts] = True
+    begins, ends = in_word.copy(), in_word.copy()
+    begins[1:] &= ~in_word[:-1] | cut[1:-1]
+    ends[:-1] &= ~in_word[1:] | cut[1:-1]
     places = np.flatnonzero(begins)
-    ends = in_word
+    offsets = np.append(0, np.cumsum(np.flatnonzero(ends) + 1 - places)).astype(np.int32)
     counts = np.searchsorted(places, starts).astype(np.int32)
-    sizes = np.add.reduceat(ends, places, dtype=np.int32) if len(places) else np.empty(0, np.int32)
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    words = pa.StringArray.from_buffers(len(places), pa.py_buffer(offsets), pa.py_buffer(letters[in_word]))
+    data = pa.py_buffer(np.compress(in_word, letters))
+    words = pa.StringArray.from_buffers(len(places), pa.py_buffer(offsets), data)
     return pa.ListArray.from_arrays(pa.array(counts), words)
 
 

@@ -86,19 +86,19 @@ class Gather:
 
     def _rows(self, span: Span, reviews: Reviews) -> Iterator[Found]:
         tokens = tokens_of(reviews.texts, self.cleaning)
-        full = pc.greater(pc.list_value_length(tokens), 0)
-        yield Counter({EMPTY: len(reviews) - int(pc.sum(full).as_py() or 0)})
-        digests = digests_of(joined(tokens))
+        sizes, cleaned = np.diff(tokens.offsets.to_numpy()), joined(tokens)
+        kept = sizes > 0
+        yield Counter({EMPTY: int((~kept).sum())})
+        digests = digests_of(cleaned)
         votes = np.zeros((len(reviews), STARS), np.int64)
         votes[np.arange(len(reviews)), reviews.stars - 1] = 1
         rows = {
             KEY: keys_of(span, reviews),
-            WORDS: joined(pc.list_slice(tokens, 0, self.length)),
+            WORDS: cleaned if sizes.max(initial=0) <= self.length else joined(pc.list_slice(tokens, 0, self.length)),
             PRODUCT: reviews.products,
             TEXT: reviews.texts,
         }
-        kept = full.to_numpy(zero_copy_only=False)
-        values = {name: rows[name].filter(full) for name in self.schema.names if name in rows}
+        values = {name: rows[name].filter(pa.array(kept)) for name in self.schema.names if name in rows}
         given = np.full(int(kept.sum()), _GIVEN.index(span.split), np.int8)
         yield Rows(
             {**values, DIGEST: digests[kept], VOTES: votes[kept], GIVEN: given}, keys=self._places(digests[kept])
@@ -133,15 +133,16 @@ def mixed(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.int64]:
 
 def splits_of(rows: pa.RecordBatch, division: Division) -> NDArray[np.object_]:
     """The split of each gathered row: that of its file, else by its product, else by its text."""
-    given = rows.column(GIVEN).to_numpy()
-    digests = [digest.hex() for digest in rows.column(DIGEST).to_pylist()]
-    products = rows.column(PRODUCT).to_pylist() if PRODUCT in rows.schema.names else [""] * len(rows)
-    of_product = {product: division.split_of(f"product {product}") for product in {*products} - {""}}
-    drawn = [
-        _GIVEN[number] or of_product.get(product) or division.split_of(digest)
-        for number, product, digest in zip(given, products, digests, strict=True)
-    ]
-    return np.array(drawn, dtype=object)
+    splits = np.array(_GIVEN, dtype=object)[rows.column(GIVEN).to_numpy()]
+    if PRODUCT in rows.schema.names:
+        products = rows.column(PRODUCT).dictionary_encode()
+        names = products.dictionary.to_pylist()
+        drawn = np.array([division.split_of(f"product {name}") if name else "" for name in names], dtype=object)
+        splits = np.where(splits == "", drawn[products.indices.to_numpy()], splits)
+    left = np.flatnonzero(splits == "")
+    digests = rows.column(DIGEST).take(pa.array(left)).to_pylist()
+    splits[left] = [division.split_of(digest.hex()) for digest in digests]
+    return splits
 
 
 def stars_of(votes: NDArray[np.int64]) -> NDArray[np.int64]:

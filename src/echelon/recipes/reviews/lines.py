@@ -58,12 +58,12 @@ def parsed(block: Block, fields: Fields, *, labelled: bool = True) -> tuple[Revi
 
     labelled: whether a line without a rating is malformed.
     """
-    content = block.content.replace(b"\r\n", b"\n")
+    content = block.content.replace(b"\r\n", b"\n") if b"\r" in block.content else block.content
     found = _at_once(content, block.first_line, fields)
     if found is None:
         return _one_by_one(content, block.first_line, fields, labelled)
     wrong = pc.is_null(found.texts).to_numpy(zero_copy_only=False)
-    valid = np.isin(found.ratings, np.arange(1, STARS + 1))
+    valid = (found.ratings >= 1) & (found.ratings <= STARS) & (found.ratings == np.floor(found.ratings))
     missing = np.isnan(found.ratings)
     wrong |= ~(valid | missing) | (missing & labelled)
     if wrong.any():

@@ -21,7 +21,8 @@ from echelon.spark.prepare import Summary
 
 def counts_of(splits: NDArray[np.object_], labels: NDArray[np.int64]) -> Counter[str]:
     """How many rows there are of each split and label, as "train/0"."""
-    return Counter(f"{split}/{label}" for split, label in zip(splits, labels.tolist(), strict=True))
+    pairs = Counter(zip(splits.tolist(), labels.tolist(), strict=True))
+    return Counter({f"{split}/{label}": count for (split, label), count in pairs.items()})
 
 
 def require_good(summary: Summary, most: float, source: str) -> None:

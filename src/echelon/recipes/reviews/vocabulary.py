@@ -45,9 +45,8 @@ class Vocabulary:
         ids[lengths == 0, 0] = UNKNOWN
         rows = np.repeat(np.arange(len(tokens)), lengths)
         places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        taken = tokens.values.take(pa.array(starts[rows] + places)) if len(rows) else tokens.values.slice(0, 0)
-        found = pc.fill_null(pc.index_in(taken, value_set=self._known), UNKNOWN - FIRST_WORD)
-        ids[rows, places] = found.to_numpy() + FIRST_WORD
+        found = pc.fill_null(pc.index_in(tokens.values, value_set=self._known), UNKNOWN - FIRST_WORD)
+        ids[rows, places] = found.to_numpy()[starts[rows] + places] + FIRST_WORD
         return ids, np.maximum(lengths, 1)
 
     def to_asset(self) -> NDArray[np.uint8]:

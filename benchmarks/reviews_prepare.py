@@ -1,0 +1,295 @@
+"""Reviews per second from JSON lines to a dataset, beside plain Python and beside polars; and its memory.
+
+    python benchmarks/reviews_prepare.py [--source FILE.jsonl] [--cores 2] [--reviews 200000] [--rounds 3]
+    python benchmarks/reviews_prepare.py --gigabytes 5 [--heap 1g]
+
+Ours is all of `echelon reviews prepare` in a warm session of Spark: look at every line, clean, merge equal texts by the
+rating that most gave, divide by product, count the words of the training part, encode, shuffle globally, write. The
+others make the same rows, which is checked, in memory and without a shuffle, and write one Parquet file: plain Python
+line by line in one process, polars with as many threads as ours has cores. Claims: 5 times plain Python for every two
+cores, and half of polars, which needs all reviews in memory at once.
+
+With --gigabytes as much is made, and prepared in a session whose Java has --heap; then the largest resident memory of
+Java and of any Python process is told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from measured import Outcome, in_turn, told
+
+from echelon.data.division import Division
+from echelon.data.manifest import Dataset
+from echelon.data.span import span_batches
+from echelon.recipes.reviews.made import made_reviews
+from echelon.recipes.reviews.options import PrepareOptions
+from echelon.recipes.reviews.prepare import prepare
+from echelon.spark.session import session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PAD, UNKNOWN, FIRST = 1, 2, 3
+OPTIONS = PrepareOptions()
+POOL = 4_000
+PER_PYTHON, OF_POLARS = 5 / 2, 0.5
+MB = 1 << 20
+
+
+def made_lines(count: int, seed: int = 0) -> Iterator[str]:
+    """Lines of Amazon's form of about 900 bytes, of remarks in ever new combinations; one of fifty repeats a text."""
+    random = np.random.default_rng(seed)
+    pool = [made.text for made in made_reviews(POOL, seed)]
+    for first in range(0, count, 10_000):
+        size = min(10_000, count - first)
+        drawn, stars = random.integers(0, POOL, (size, 3)).tolist(), random.integers(1, 6, size).tolist()
+        products, again = random.integers(0, 100_000, size).tolist(), (random.random(size) < 0.02).tolist()
+        text = ""
+        for (a, b, c), star, product, same in zip(drawn, stars, products, again, strict=True):
+            text = text if same else f"{pool[a]} {pool[b]} {pool[c]}"
+            yield f'{{"asin": "B{product:06d}", "reviewText": "{text}", "overall": {star}.0}}\n'
+
+
+def checksum(rows: Iterator[tuple[str, bytes, int, str]]) -> int:
+    """Of rows in any order: key, ids (uint16), label and split."""
+    total = 0
+    for key, ids, label, split in rows:
+        row = f"{key} {label} {split} ".encode() + ids
+        total += int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "big")
+    return total % 2**64
+
+
+def of_dataset(dataset: Dataset) -> int:
+    return checksum(
+        (key, ids.tobytes(), label, split)
+        for split in dataset.splits
+        for batch in span_batches(dataset, split, ("key", "tokens", "label"), 0, dataset.rows(split), 4096)
+        for key, ids, label in zip(batch.strings("key"), batch["tokens"].numpy(), batch["label"].tolist(), strict=True)
+    )
+
+
+def of_table(path: Path) -> int:
+    table = pq.read_table(path, columns=["key", "tokens", "label", "split"])
+    ids = (np.asarray(row, np.uint16).tobytes() for row in table["tokens"].to_pylist())
+    columns = (table[name].to_pylist() for name in ("label", "split"))
+    return checksum(zip(table["key"].to_pylist(), ids, *columns, strict=True))
+
+
+def by_python(source: Path, out: Path) -> None:
+    """All in memory, review by review."""
+    words_of = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*").findall
+    first: dict[str, tuple[str, str, str]] = {}
+    votes: dict[str, Counter[int]] = defaultdict(Counter)
+    with open(source, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            value = json.loads(line)
+            cleaned = " ".join(words_of(value["reviewText"].lower()))
+            first.setdefault(cleaned, (f"{source.name}:{number}", value["asin"], value["reviewText"]))
+            votes[cleaned][int(value["overall"])] += 1
+    division = Division(OPTIONS.test_fraction, OPTIONS.split_seed)
+    split = {product: division.split_of(f"product {product}") for product in {of[1] for of in first.values()}}
+    counts: Counter[str] = Counter()
+    for cleaned, (_, product, _) in first.items():
+        if split[product] == "train":
+            counts.update(cleaned.split(" ")[: OPTIONS.length])
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[: OPTIONS.words]
+    ids = {word: number for number, word in enumerate(frequent, FIRST)}
+    rows = []
+    for cleaned, (key, product, text) in first.items():
+        row = [ids.get(word, UNKNOWN) for word in cleaned.split(" ")[: OPTIONS.length]]
+        most = max(votes[cleaned].values())
+        stars = min(star for star, number in votes[cleaned].items() if number == most)
+        rows.append((key, row + [PAD] * (OPTIONS.length - len(row)), len(row), int(stars > 3), split[product], text))
+    names = ("key", "tokens", "length", "label", "split", "text")
+    pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))), out, compression="zstd")
+
+
+def by_polars(source: Path, out: Path) -> None:
+    """All in memory, column by column. Its threads are those of POLARS_MAX_THREADS."""
+    import polars as pl
+
+    lines = pl.read_ndjson(source, schema={"asin": pl.String, "reviewText": pl.String, "overall": pl.Float64})
+    cleaned = pl.col("reviewText").str.to_lowercase().str.replace_all("[^a-z0-9']+", " ").str.strip_chars(" ")
+    lines = lines.with_row_index("line", 1).with_columns(cleaned.alias("cleaned"))
+    stars = [(pl.col("overall") == star).sum().alias(f"s{star}") for star in range(1, 6)]
+    merged = lines.group_by("cleaned", maintain_order=True).agg(
+        *(pl.col(name).first() for name in ("line", "asin", "reviewText")), *stars
+    )
+    votes = pl.concat_list(*(f"s{star}" for star in range(1, 6)))
+    division = Division(OPTIONS.test_fraction, OPTIONS.split_seed)
+    products = merged["asin"].unique()
+    splits = pl.Series([division.split_of(f"product {product}") for product in products.to_list()])
+    merged = merged.with_columns(
+        (votes.list.arg_max() >= 3).cast(pl.Int64).alias("label"),
+        pl.col("asin").replace_strict(products, splits).alias("split"),
+        pl.col("cleaned").str.split(" ").list.head(OPTIONS.length).alias("words"),
+    ).drop("cleaned")
+    training = merged.filter(pl.col("split") == "train").select(pl.col("words").explode())
+    counts = training.group_by("words").len().sort(["len", "words"], descending=[True, False]).head(OPTIONS.words)
+    known = counts.select(pl.col("words"), pl.int_range(FIRST, FIRST + len(counts), dtype=pl.UInt16).alias("id"))
+    flat = merged.select("line", "words").explode("words").join(known, on="words", how="left", maintain_order="left")
+    ids = flat.group_by("line", maintain_order=True).agg(pl.col("id").fill_null(UNKNOWN))
+    padded = pl.col("id").list.concat(pl.lit([PAD] * OPTIONS.length, pl.List(pl.UInt16))).list.head(OPTIONS.length)
+    rows = (
+        merged.drop("words")
+        .join(ids, on="line", maintain_order="left")
+        .select(
+            pl.concat_str(pl.lit(f"{source.name}:"), pl.col("line").cast(pl.String)).alias("key"),
+            padded.alias("tokens"),
+            pl.col("id").list.len().alias("length"),
+            "label",
+            "split",
+            pl.col("reviewText").alias("text"),
+        )
+    )
+    rows.write_parquet(out, compression="zstd")
+
+
+def apart(name: str, source: Path, out: Path, cores: int) -> tuple[float, float]:
+    """Seconds and MB of a side in a process of its own, without its imports."""
+    code = (
+        f"import sys, time, resource; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"from pathlib import Path; import reviews_prepare as here{', polars' if name == 'by_polars' else ''}\n"
+        f"start = time.perf_counter(); here.{name}(Path({str(source)!r}), Path({str(out)!r}))\n"
+        "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    environment = {**os.environ, "POLARS_MAX_THREADS": str(cores)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    seconds, memory = map(float, done.stdout.split())
+    return seconds, memory
+
+
+def ours(spark: SparkSession, source: Path, folder: Path) -> tuple[float, Dataset]:
+    start = time.perf_counter()
+    dataset = prepare(spark, str(source), str(folder / "dataset"), OPTIONS, overwrite=True)
+    return time.perf_counter() - start, dataset
+
+
+class Peaks:
+    """The largest resident memory of each kind of process below this one, in MB, while it is a context."""
+
+    def __init__(self) -> None:
+        self.of_kind: dict[str, float] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.1):
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    kind, size = process.name(), process.memory_info().rss / MB
+                except psutil.Error:
+                    continue
+                self.of_kind[kind] = max(self.of_kind.get(kind, 0), size)
+
+    def __enter__(self) -> Peaks:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def large(gigabytes: float, cores: int, heap: str) -> int:
+    """Prepares many reviews in little memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, size, count = Path(folder) / "reviews.jsonl", 0, 0
+        with open(source, "w", encoding="utf-8") as file:
+            for line in chain.from_iterable(made_lines(100_000, seed) for seed in range(1 << 20)):
+                if size >= gigabytes * 2**30:
+                    break
+                size, count = size + file.write(line), count + 1
+        spark = session(f"local[{cores},8]", workers=cores, conf={"spark.driver.memory": heap}, gang=False)
+        with Peaks() as peaks:
+            seconds, dataset = ours(spark, source, Path(folder))
+        spark.stop()
+        info = dataset.info
+        rows = sum(dataset.rows(split) for split in dataset.splits)
+        if info["lines"] != count or rows + info["duplicates"] != count:
+            raise RuntimeError(f"of {count} reviews {rows} became rows: {info}")
+    return told(
+        f"{size / 2**30:.1f} GB, {count:,} reviews, {cores} cores, Java's heap {heap}",
+        [
+            Outcome("prepare: reviews/s", count / seconds, rest=f"{seconds:.0f} s, {info['duplicates']:,} merged"),
+            *(Outcome(f"peak memory of one process {kind}", peak, unit=" MB") for kind, peak in peaks.of_kind.items()),
+        ],
+    )
+
+
+def beside(given: Path | None, cores: int, reviews: int, rounds: int) -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "reviews.jsonl"
+        lines = open(given, encoding="utf-8") if given else made_lines(reviews)  # noqa: SIM115 (closed at the end)
+        with open(source, "w", encoding="utf-8") as file:
+            count = sum(bool(file.write(line)) for line in lines)
+        spark = session(f"local[{cores},8]", workers=cores, gang=False)
+        _, dataset = ours(spark, source, folder)
+        sides = (
+            lambda: ours(spark, source, folder)[0],
+            lambda: apart("by_python", source, folder / "python.parquet", cores),
+            lambda: apart("by_polars", source, folder / "polars.parquet", cores),
+        )
+        found = in_turn(sides, rounds)
+        spark.stop()
+        sums = {of_dataset(dataset), of_table(folder / "python.parquet"), of_table(folder / "polars.parquet")}
+        if len(sums) != 1:
+            raise RuntimeError(f"the sides do not give the same rows: {sums}")
+    mine, python, polars = (
+        statistics.median(count / (side if isinstance(side, float) else side[0]) for side in of)
+        for of in zip(*found, strict=True)
+    )
+    each = [(count / m, count / p[0], count / q[0]) for m, p, q in found]
+    memory = [max(of[side][1] for of in found) for side in (1, 2)]
+    size = "given" if given else "made"
+    return told(
+        f"{count:,} {size} reviews on {cores} cores, medians of {rounds} rounds; all sides gave the same rows",
+        [
+            Outcome("prepare: reviews/s", mine),
+            Outcome("plain Python, one process: reviews/s", python, rest=f"{memory[0]:.0f} MB"),
+            Outcome(f"polars, {cores} threads: reviews/s", polars, rest=f"{memory[1]:.0f} MB"),
+            Outcome("prepare beside plain Python", statistics.median(m / p for m, p, _ in each), PER_PYTHON * cores),
+            Outcome("prepare beside polars", statistics.median(m / q for m, _, q in each), OF_POLARS),
+        ],
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--source", type=Path, help="JSON lines in ASCII with asin, reviewText, overall (default: made)"
+    )
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--reviews", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--gigabytes", type=float, help="make so much, and tell the memory that preparing it takes")
+    parser.add_argument("--heap", default="1g", help="of Java, with --gigabytes")
+    given = parser.parse_args()
+    if given.gigabytes:
+        return large(given.gigabytes, given.cores, given.heap)
+    return beside(given.source, given.cores, given.reviews, given.rounds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
