@@ -204,6 +204,7 @@ def test_a_folder_without_reviews_says_what_is_supported(spark: SparkSession, tm
         prepare(spark, str(tmp_path), str(tmp_path / "data"), PrepareOptions())
 
 
+@pytest.mark.slow
 def test_real_reviews_are_all_there(spark: SparkSession, shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "reviews" / "clothing_reviews.jsonl"
     dataset = prepare(spark, str(source), str(tmp_path / "data"), PrepareOptions())

@@ -14,6 +14,8 @@ from echelon.errors import StorageError
 LONGEST_LINE = 16 << 20
 """Bytes; what is longer is no review, and would not fit into bounded memory."""
 _PIECE = 1 << 20
+_MARK = b"\xef\xbb\xbf"
+"""What Windows puts before UTF-8."""
 _GZIP = 16 + zlib.MAX_WBITS
 """What zlib calls the format of gzip, with its checksums."""
 
@@ -66,7 +68,10 @@ def blocks_of(storage: Storage, span: Span, longest: int = LONGEST_LINE) -> Iter
     with storage.open_input(span.path) as file:
         pieces = _unzipped(file) if span.is_zipped else _within(file, span.start, span.end)
         try:
-            yield from _whole_lines(pieces, span.first_line, longest)
+            for block in _whole_lines(pieces, span.first_line, longest):
+                if isinstance(block, Block) and block.first_line == 1:
+                    block = Block(1, block.content.removeprefix(_MARK))
+                yield block
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"cannot read {storage.url_of(span.path)}: {error}") from error
 
