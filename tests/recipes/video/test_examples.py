@@ -30,7 +30,7 @@ def by_protobuf(content: bytes) -> Fields:
         if name in ("id", "video_id"):
             (found.ids[name.encode()],) = feature.bytes_list.value
         elif name == "labels":
-            found.labels = np.array(list(feature.int64_list.value), np.int64)
+            found.labels = list(feature.int64_list.value)
         else:
             found.features[name] = np.array(list(feature.float_list.value), np.float32)
     for name, frames in sequence.feature_lists.feature_list.items():
@@ -41,9 +41,7 @@ def by_protobuf(content: bytes) -> Fields:
 
 def assert_same(found: Fields, true: Fields) -> None:
     assert (found.sequence, found.ids, set(found.features)) == (true.sequence, true.ids, set(true.features))
-    assert (found.labels is None) == (true.labels is None)
-    if true.labels is not None:
-        np.testing.assert_array_equal(found.labels, true.labels)
+    assert found.labels == true.labels
     for name, array in true.features.items():
         assert found.features[name].dtype == array.dtype
         np.testing.assert_array_equal(found.features[name].view(np.uint8), array.view(np.uint8))

@@ -77,7 +77,7 @@ def fields_of(content: bytes) -> Fields:
     try:
         return read(content)
     except Unusual:
-        return _read_by_protobuf(content)
+        return read_by_protobuf(content)
 
 
 def level_of(content: bytes) -> Level:
@@ -113,17 +113,17 @@ def key_at_front(head: bytes) -> str | None:
 def _checked(found: Fields, form: Form) -> Example:
     key = _key(found.ids)
     # The shards to be predicted have no labels.
-    labels = np.empty(0, np.int64) if found.labels is None else np.unique(found.labels)
-    wrong = labels[(labels < 0) | (labels >= MOST_CLASSES)]
-    if wrong.size:
-        raise DataError(f"the label {wrong[0]} is not in 0…{MOST_CLASSES - 1}")
-    missing = [name for name in form.features if name not in found.features]
-    if missing:
-        raise DataError(f"'{missing[0]}' is missing; it has {_listed(found)}")
-    features = {name: found.features[name] for name in form.features}
+    labels = sorted(set(found.labels or ()))
+    if labels and not 0 <= labels[0] <= labels[-1] < MOST_CLASSES:
+        wrong = labels[0] if labels[0] < 0 else labels[-1]
+        raise DataError(f"the label {wrong} is not in 0…{MOST_CLASSES - 1}")
+    features: dict[str, Any] = {name: found.features.get(name) for name in form.features}
+    for name, array in features.items():
+        if array is None:
+            raise DataError(f"'{name}' is missing; it has {_listed(found)}")
     cut = _check_frames(features, form) if form.level == FRAME else _check_means(features)
     kept = {name: array[: form.max_frames] for name, array in features.items()} if cut else features
-    return Example(key, labels.astype(np.uint16), kept, cut)
+    return Example(key, np.array(labels, np.uint16), kept, cut)
 
 
 def _check_frames(features: Mapping[str, NDArray], form: Form) -> int:
@@ -161,7 +161,7 @@ def _listed(found: Fields) -> str:
     return ", ".join(names) or "no known feature"
 
 
-def _read_by_protobuf(content: bytes) -> Fields:
+def read_by_protobuf(content: bytes) -> Fields:
     """
     Raises:
         DataError: as in `fields_of`, or it is too large for this.
@@ -194,7 +194,7 @@ def _take(name: str, feature: Any, found: Fields) -> None:
     elif name == LABELS:
         if feature.WhichOneof("kind") not in (None, "int64_list"):
             raise DataError(f"its '{name}' are no whole numbers")
-        found.labels = np.array(feature.int64_list.value, np.int64)
+        found.labels = feature.int64_list.value
     elif name in _FEATURES[VIDEO]:
         found.features[name] = np.array(feature.float_list.value, np.float32)
 

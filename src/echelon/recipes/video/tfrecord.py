@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from echelon.errors import EchelonError
 
@@ -29,8 +29,7 @@ class ByteSource(Protocol):
     def seek(self, position: int) -> int: ...
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a record is. number: from 0, in its file. start: the byte at which it begins. length: of its content."""
 
     number: int

@@ -1,14 +1,16 @@
 """A fast reader of examples in the form in which TensorFlow writes them, and of no other.
 
 Source: the encoding of protocol buffers (https://protobuf.dev/programming-guides/encoding) and feature.proto of
-TensorFlow. All frames of one feature are written with the same number of bytes, so a whole list of them is one array.
-What is not in exactly the usual form is left to protobuf: whatever is accepted here means the same there.
+TensorFlow. All frames of one feature are written with the same number of bytes, so a whole list of them is one array;
+and what stands before a feature of known size is always the same, so it is compared, not read. What is not in exactly
+the usual form is left to protobuf: whatever is accepted here means the same there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,10 @@ _FIRST, _SECOND, _THIRD = 0x0A, 0x12, 0x1A
 _MOST_LABEL_BYTES = 4096
 _FRAMES = {name.encode(): name for name in (RGB, AUDIO)}
 _MEANS = {name.encode(): name for name in (MEAN_RGB, MEAN_AUDIO)}
+
 Span = tuple[int, int]
+Name = TypeVar("Name")
+Value = TypeVar("Value")
 
 
 class Unusual(Exception):
@@ -33,13 +38,13 @@ class Unusual(Exception):
 class Fields:
     """What an example says, as far as it concerns videos.
 
-    sequence: whether there are lists of frames. ids: by name. labels: int64, as they stand there. features: by column,
-    of frames uint8 [frames, size], of videos float32 [size]; views of the bytes where that is possible.
+    sequence: whether there are lists of frames. ids: by name. labels: as they stand there. features: by column, of
+    frames uint8 [frames, size], mostly views of the bytes, of videos float32 [size].
     """
 
     sequence: bool
     ids: dict[bytes, bytes] = field(default_factory=dict)
-    labels: NDArray[np.int64] | None = None
+    labels: Sequence[int] | None = None
     features: dict[str, NDArray] = field(default_factory=dict)
 
 
@@ -55,8 +60,10 @@ def read(data: bytes) -> Fields:
         if lists is not None and lists[1] != len(data):
             raise Unusual
         fields = Fields(sequence=lists is not None)
-        for name, span in _entries(data, at, end).items():
-            _take(data, name, span, fields)
+        while at < end:
+            start, at = _field(data, at, end, _FIRST)
+            if not _take_usual(data, start, at, fields):
+                _take(data, *_entry(data, start, at), fields)
         for name, span in _entries(data, *lists).items() if lists is not None else ():
             if name not in _FRAMES:
                 raise Unusual
@@ -80,38 +87,89 @@ def read_ids(data: bytes) -> dict[bytes, bytes]:
         raise Unusual from None
 
 
+def _varint(value: int) -> bytes:
+    """A number as it is written: seven bits a byte, the lowest first."""
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*written, value])
+
+
+def _head(name: bytes, kind: int, size: int) -> bytes:
+    """What stands in a map's entry before the `size` bytes of the only value, or packed values, of a feature."""
+    value = b"\x0a" + _varint(size)
+    value = bytes([kind]) + _varint(len(value) + size) + value
+    value = b"\x12" + _varint(len(value) + size) + value
+    return b"\x0a" + _varint(len(name)) + name + value
+
+
+def _heads() -> dict[int, tuple[bytes, bytes]]:
+    """By the length of its entry, the name and the head of each feature whose size is known, or usual."""
+    usual = [(name, _SECOND, 4 * SIZES[column]) for name, column in _MEANS.items()]
+    usual += [(b"id", _FIRST, size) for size in range(4, 12)]
+    return {len(_head(*one)) + one[2]: (one[0], _head(*one)) for one in usual}
+
+
+_HEADS = _heads()
+
+
+def _take_usual(data: bytes, at: int, end: int, fields: Fields) -> bool:
+    """Adds the feature of an entry, if that has one of the usual heads."""
+    name, head = _HEADS.get(end - at, (b"", b""))
+    if not head or not data.startswith(head, at):
+        return False
+    at += len(head)
+    if name in _MEANS:
+        _put(fields.features, _MEANS[name], _floats(data, at, end))
+    else:
+        _put(fields.ids, name, data[at:end])
+    return True
+
+
 def _take(data: bytes, name: bytes, span: Span, fields: Fields) -> None:
     """Adds a feature of the first field."""
     if name in IDS:
-        fields.ids[name] = _one_bytes(data, span)
-    elif name == _LABELS:
+        _put(fields.ids, name, _one_bytes(data, span))
+    elif name == _LABELS and fields.labels is None:
         fields.labels = _labels(data, span)
     elif name in _MEANS:
         at, end = _packed(data, span, _SECOND)
         if (end - at) % 4:
             raise Unusual
-        fields.features[_MEANS[name]] = np.frombuffer(data, "<f4", (end - at) // 4, at)
+        _put(fields.features, _MEANS[name], _floats(data, at, end))
     else:
         raise Unusual
+
+
+def _floats(data: bytes, at: int, end: int) -> NDArray[np.float32]:
+    # A copy, since numbers that lie askew take ten times as long wherever they are used.
+    return np.frombuffer(data[at:end], "<f4")
+
+
+def _put(fields: dict[Name, Value], name: Name, value: Value) -> None:
+    """Adds what may only be there once: of two protobuf takes the last."""
+    if name in fields:
+        raise Unusual
+    fields[name] = value
+
+
+def _entry(data: bytes, at: int, end: int) -> tuple[bytes, Span]:
+    """The key of a map's entry, and where its value is."""
+    key, value = _field(data, at, end, _FIRST)
+    start, last = _field(data, value, end, _SECOND)
+    if last != end:
+        raise Unusual
+    return data[key:value], (start, last)
 
 
 def _entries(data: bytes, at: int, end: int) -> dict[bytes, Span]:
     """Where the values of a map are."""
     found: dict[bytes, Span] = {}
-    for start, stop in _repeated(data, at, end):
-        key, value = _field(data, start, stop, _FIRST)
-        start, last = _field(data, value, stop, _SECOND)
-        name = data[key:value]
-        if last != stop or name in found:
-            raise Unusual
-        found[name] = start, last
-    return found
-
-
-def _repeated(data: bytes, at: int, end: int) -> Iterator[Span]:
     while at < end:
         start, at = _field(data, at, end, _FIRST)
-        yield start, at
+        _put(found, *_entry(data, start, at))
+    return found
 
 
 def _field(data: bytes, at: int, end: int, tag: int) -> Span:
@@ -158,7 +216,7 @@ def _one_bytes(data: bytes, span: Span) -> bytes:
     return data[at:end]
 
 
-def _labels(data: bytes, span: Span) -> NDArray[np.int64]:
+def _labels(data: bytes, span: Span) -> list[int]:
     at, end = _packed(data, span, _THIRD)
     if end - at > _MOST_LABEL_BYTES:
         raise Unusual
@@ -171,7 +229,7 @@ def _labels(data: bytes, span: Span) -> NDArray[np.int64]:
         values.append(value)
     if at != end:
         raise Unusual
-    return np.array(values, np.int64)
+    return values
 
 
 def _frames(data: bytes, span: Span, size: int) -> NDArray[np.uint8]:
