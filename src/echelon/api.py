@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,7 +121,7 @@ def _check_resumable(
     if stored["type"].partition(":")[2] != now["type"].partition(":")[2]:
         raise EchelonError(f"the run {folder.url} trains {stored['type']}, not {now['type']}: start a new run")
     other = [
-        f"{name} {stored['fields'].get(name)!r} (now {value!r})"
+        f"{name} {brief(stored['fields'].get(name))} (now {brief(value)})"
         for name, value in now["fields"].items()
         if stored["fields"].get(name) != value and name not in learner.changeable
     ]

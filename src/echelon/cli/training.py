@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from reprlib import repr as brief
 from typing import Any
 
 from echelon.api import Run, fit, new_folder
@@ -117,7 +118,9 @@ def _refuse_other(kept: Learner | Strategy, wanted: Learner | Strategy) -> None:
         other = [f"{type(kept).__name__} (now {type(wanted).__name__})"]
     else:
         asked = now["fields"]
-        other = [f"{name} {v!r} (now {asked[name]!r})" for name, v in before["fields"].items() if asked[name] != v]
+        other = [
+            f"{name} {brief(v)} (now {brief(asked[name])})" for name, v in before["fields"].items() if asked[name] != v
+        ]
     raise EchelonError(
         f"the run was begun with {', '.join(other)}: leave such flags out when you resume it, or start a new run"
     )

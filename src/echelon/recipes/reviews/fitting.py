@@ -42,6 +42,7 @@ def prepare_fitting(
     on_progress: OnProgress | None,
 ) -> Dataset:
     """Writes all reviews of a source for a model, see `prepare`."""
+    fitting.require_words()
     vocabulary = Vocabulary.of(fitting.words)
     schema = schema_of(fitting.length, vocabulary.ids, text=options.text, product=fields.product is not None)
 

@@ -62,3 +62,14 @@ class Fitting:
     length: int
     classes: tuple[str, ...]
     cleaning: Cleaning
+
+    def require_words(self) -> None:
+        """
+        Raises:
+            EchelonError: the model knows no words, only ids.
+        """
+        if not self.words:
+            raise EchelonError(
+                "the model was trained on ids of words that nobody has kept (the old HDF5 files have no vocabulary), "
+                "so it cannot read texts: give it such ids, or train on the raw files"
+            )

@@ -11,7 +11,6 @@ import torch
 
 from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
-from echelon.errors import EchelonError
 from echelon.recipes.recipe import Command, Demo, Recipe, Shown
 from echelon.recipes.reviews.cleaning import Cleaning, tokens_of
 from echelon.recipes.reviews.columns import LABEL, LENGTH, TOKENS, UNLABELLED
@@ -79,6 +78,7 @@ class ReviewsRecipe(Recipe):
     def batch_of(self, learner: Learner, items: Sequence[str]) -> Batch:
         """Reviews as they were written."""
         fitting = _fitting(_ours(learner))
+        fitting.require_words()
         tokens = tokens_of(pa.array(items, pa.string()), fitting.cleaning)
         ids, lengths = Vocabulary(fitting.words).encode(tokens, fitting.length)
         columns = {
@@ -100,16 +100,7 @@ class ReviewsRecipe(Recipe):
 
 
 def _fitting(learner: ReviewsLearner) -> Fitting:
-    """What texts must become for a learner.
-
-    Raises:
-        EchelonError: its words are not known.
-    """
-    if not learner.words:
-        raise EchelonError(
-            "the model was trained on ids of words that nobody has kept (the old HDF5 files have no vocabulary), so it "
-            "cannot read texts: give a dataset of such ids, or train on the raw files"
-        )
+    """What texts must become for a learner."""
     return Fitting(tuple(learner.words), learner.length, tuple(learner.classes), Cleaning(**learner.cleaning))
 
 
