@@ -42,3 +42,8 @@ def _matching(pattern: str) -> tuple[Storage, list[Entry]]:
 def _one(parent: str, name: str) -> tuple[Storage, list[Entry]] | None:
     storage = open_storage(parent)
     return (storage, [Entry(name, storage.size(name))]) if storage.exists(name) else None
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a file, or a folder above it, is hidden, as those that desktops leave."""
+    return any(part.startswith(".") for part in path.split("/"))

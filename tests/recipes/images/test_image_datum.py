@@ -7,10 +7,10 @@ import pytest
 
 from echelon.errors import DataError
 from echelon.recipes.images.datum import content_of, label_of, message
-from echelon.recipes.images.decode import BrokenImage
 from echelon.recipes.images.made import made_images, to_datum, to_png, write_database
 from echelon.recipes.images.rows import Division, Problem
 from echelon.recipes.images.sources import find_source
+from echelon.recipes.pixels.decode import BrokenImage
 
 pytest.importorskip("lmdb")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from echelon.recipes.images.decode import BrokenImage, decode
 from echelon.recipes.images.raw import as_pixels
+from echelon.recipes.pixels.decode import BrokenImage, decode
 
 SIZE = (4, 6)
 RAMP = np.linspace(0, 255, 24).astype(np.uint8).reshape(SIZE)

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from echelon.errors import DataError
-from echelon.recipes.images.decode import BrokenImage, decode
 from echelon.recipes.images.folders import FILES_PER_ITEM
 from echelon.recipes.images.made import made_images, to_png, write_cifar_binary, write_class_folders, write_tar
 from echelon.recipes.images.rows import Division, Problem, Rows
 from echelon.recipes.images.sources import find_source
+from echelon.recipes.pixels.decode import BrokenImage, decode
 
 SIZE = (8, 8)
 

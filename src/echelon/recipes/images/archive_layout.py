@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from echelon.data.files import is_hidden
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
 from echelon.recipes.images.archives import ClassTar, TarFiles, images_in
 from echelon.recipes.images.class_lists import ClassList, Labels, positions, read_class_lists, read_labels
-from echelon.recipes.images.decode import SUFFIXES
-from echelon.recipes.images.folders import FILES_PER_ITEM, SPLITS, is_hidden
+from echelon.recipes.images.folders import FILES_PER_ITEM, SPLITS
 from echelon.recipes.images.meaning import Meaning, chosen_list, meaning_of
 from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, Division, Item, Problem, Reported, Source
 from echelon.recipes.images.tars import Member, kind_of, members, open_archive
+from echelon.recipes.pixels.decode import SUFFIXES
 
 _IMAGENET = re.compile(r"ILSVRC\d+_img_(train|val|test).*")
 _SHOWN = 5

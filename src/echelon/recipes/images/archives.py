@@ -10,9 +10,9 @@ from typing import BinaryIO
 from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
-from echelon.recipes.images.decode import SUFFIXES
 from echelon.recipes.images.rows import TEST, Division, Problem
 from echelon.recipes.images.tars import Member, members, open_archive, read_member
+from echelon.recipes.pixels.decode import SUFFIXES
 
 CUT_OFF = "the archive is cut off within it"
 LARGEST = 256 << 20

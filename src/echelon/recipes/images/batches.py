@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from echelon.data.storage import Storage
-from echelon.recipes.images.decode import BrokenImage, decode, stretched
 from echelon.recipes.images.rows import Pixels, Problem, Rows
+from echelon.recipes.pixels.decode import BrokenImage, decode, stretched
 
 BYTES_AT_ONCE = 16 << 20
 

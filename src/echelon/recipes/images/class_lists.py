@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
-from echelon.recipes.images.decode import SUFFIXES
 from echelon.recipes.images.rows import UNLABELLED
+from echelon.recipes.pixels.decode import SUFFIXES
 
 _SYNSET = re.compile(r"n\d{8}")
 _LIST_NAME = re.compile(r"synset|class|words", re.IGNORECASE)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from echelon.errors import EchelonError
-from echelon.recipes.images.decode import BrokenImage
 from echelon.recipes.images.raw import as_pixels
 from echelon.recipes.images.rows import UNLABELLED, Pixels
+from echelon.recipes.pixels.decode import BrokenImage
 
 _LABEL_FIELD = 5
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5

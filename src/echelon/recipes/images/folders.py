@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from echelon.data.files import is_hidden
 from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
-from echelon.recipes.images.decode import SUFFIXES
 from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, VAL, Division, Item, Problem, Source
+from echelon.recipes.pixels.decode import SUFFIXES
 
 SPLITS: Mapping[str, str] = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 
@@ -92,8 +93,3 @@ def _items(
         for start in range(0, len(files[split]), FILES_PER_ITEM):
             yield ClassFiles(split, tuple(files[split][start : start + FILES_PER_ITEM]), size, strays)
             strays = ()
-
-
-def is_hidden(path: str) -> bool:
-    """Whether a file, or a folder above it, is hidden, as those that desktops leave."""
-    return any(part.startswith(".") for part in path.split("/"))

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from echelon.data.files import is_hidden
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.images.batches import Stored, StoredImages
 from echelon.recipes.images.class_lists import read_class_lists
 from echelon.recipes.images.datum import content_of, label_of, message
-from echelon.recipes.images.decode import BrokenImage
-from echelon.recipes.images.folders import FILES_PER_ITEM, SPLITS, is_hidden
+from echelon.recipes.images.folders import FILES_PER_ITEM, SPLITS
 from echelon.recipes.images.meaning import Meaning, chosen_list, meaning_of
 from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Item, Problem, Reported, Source
+from echelon.recipes.pixels.decode import BrokenImage
 
 DATA = "data.mdb"
 

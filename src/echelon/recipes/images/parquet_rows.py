@@ -16,9 +16,9 @@ import pyarrow.types as pat
 from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
-from echelon.recipes.images.decode import BrokenImage
 from echelon.recipes.images.raw import as_pixels, likely_shape
 from echelon.recipes.images.rows import Pixels, Problem
+from echelon.recipes.pixels.decode import BrokenImage
 
 KEY = "key"
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")

@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
+from echelon.data.files import is_hidden
 from echelon.data.manifest import MANIFEST
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
 from echelon.recipes.images.class_lists import ClassList
-from echelon.recipes.images.folders import SPLITS, is_hidden
+from echelon.recipes.images.folders import SPLITS
 from echelon.recipes.images.meaning import Meaning, meaning_of
 from echelon.recipes.images.parquet_rows import KEY, GroupRows, can_hold_images, key_of, opened
 from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Problem, Reported, Source

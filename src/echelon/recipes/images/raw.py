@@ -6,8 +6,8 @@ import math
 
 from numpy.typing import NDArray
 
-from echelon.recipes.images.decode import BrokenImage, as_bytes
 from echelon.recipes.images.rows import Pixels
+from echelon.recipes.pixels.decode import BrokenImage, as_bytes
 
 
 def as_pixels(values: NDArray, shape: tuple[int, int, int]) -> Pixels:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon.data.storage import Storage
+from echelon.recipes.pixels.decode import Pixels
 from echelon.spark.prepare import Problem
 
 __all__ = ["Division", "Item", "Pixels", "Problem", "Reported", "Rows", "Source"]
 
-Pixels = NDArray[np.uint8]
 TRAIN, VAL, TEST = "train", "val", "test"
 UNLABELLED = -1
 """The label of an image that has none; only predictions can be made of it."""

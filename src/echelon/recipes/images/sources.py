@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from echelon.data.files import files_at
+from echelon.data.files import files_at, is_hidden
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
 from echelon.recipes.images.archive_layout import find_archives
 from echelon.recipes.images.cifar import find_cifar
-from echelon.recipes.images.folders import find_folders, find_photos, is_hidden
+from echelon.recipes.images.folders import find_folders, find_photos
 from echelon.recipes.images.lmdb_source import find_databases
 from echelon.recipes.images.meaning import some
 from echelon.recipes.images.parquet_source import find_parquet

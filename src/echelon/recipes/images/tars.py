@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+from echelon.data.files import is_hidden
 from echelon.data.storage import Storage
-from echelon.recipes.images.folders import is_hidden
 from echelon.recipes.images.rows import Problem
 
 _BLOCK = 512

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from echelon.data.cells import Decoded
 from echelon.data.schema import Column, Schema, Values
 from echelon.recipes.images.batches import BYTES_AT_ONCE, Stored
-from echelon.recipes.images.decode import BrokenImage, decode, stretched
 from echelon.recipes.images.labelled import IMAGE, KEY, LABEL
 from echelon.recipes.images.rows import Problem
+from echelon.recipes.pixels.decode import BrokenImage, decode, stretched
 from echelon.spark import prepare as spark
 
 CONVERTED = "converted"

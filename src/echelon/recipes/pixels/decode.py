@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon.errors import EchelonError
-from echelon.recipes.images.rows import Pixels
 
 try:
     from PIL import Image
 except ImportError:
     Image = None  # type: ignore[assignment]
 
+Pixels = NDArray[np.uint8]
+"""Of one image [C, H, W], or of several [n, C, H, W]."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _NO_PILLOW = "decoding images needs Pillow: pip install 'echelon[images]'"
 

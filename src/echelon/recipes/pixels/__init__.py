@@ -1,0 +1,1 @@
+"""Image files to pixels, for every recipe that reads images."""
