@@ -6,14 +6,13 @@ import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import pyarrow as pa
 
 from echelon.data.storage import Storage
 from echelon.errors import StorageError
 from echelon.recipes.video.sources import Shard
-from echelon.recipes.video.tfrecord import HEAD, TAIL, ByteSource, Loss, Place, Window, checked, content_at, places
+from echelon.recipes.video.tfrecord import HEAD, TAIL, Loss, Place, Window, checked, content_at, places
 
 _PIECE = 8 << 20
 _LOCAL_PIECE = 4 << 10
@@ -76,6 +75,19 @@ def contents_at(storage: Storage, path: str, some: Sequence[Place]) -> list[byte
     return found
 
 
+class _Unzipped:
+    """What was compressed, as far as it can be had: where a stream is damaged, no byte before that is kept back."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+
+    def read(self, nbytes: int) -> bytes:
+        return self._file.read1(nbytes)
+
+    def seek(self, position: int) -> int:
+        return self._file.seek(position)
+
+
 @contextmanager
 def _opened(storage: Storage, shard: Shard, piece: int) -> Iterator[tuple[pa.NativeFile, Window]]:
     """A shard, and its bytes as they were before they were compressed."""
@@ -84,7 +96,7 @@ def _opened(storage: Storage, shard: Shard, piece: int) -> Iterator[tuple[pa.Nat
             yield file, Window(file, file.size(), piece)
             return
         with gzip.GzipFile(fileobj=file, mode="rb") as unzipped:
-            yield file, Window(cast(ByteSource, unzipped), None, piece)
+            yield file, Window(_Unzipped(unzipped), None, piece)
 
 
 @contextmanager
