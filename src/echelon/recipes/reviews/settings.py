@@ -29,9 +29,9 @@ class Usual:
 
 
 USUAL = {
-    "lstm": Usual(Sizes(embedding=100, hidden=32, layers=2, dense=32, buckets=0, dropout=0.5), 3e-3, 6, 128),
-    "gru": Usual(Sizes(embedding=100, hidden=32, layers=1, dense=32, buckets=0, dropout=0.5), 3e-3, 5, 128),
-    "ngrams": Usual(Sizes(embedding=16, hidden=0, layers=0, dense=0, buckets=1 << 18, dropout=0.0), 1e-2, 5, 64),
+    "lstm": Usual(Sizes(embedding=100, hidden=32, layers=2, dense=32, buckets=0, dropout=0.5), 3e-3, 8, 128, 0.1),
+    "gru": Usual(Sizes(embedding=100, hidden=32, layers=1, dense=32, buckets=0, dropout=0.5), 3e-3, 4, 64, 0.1),
+    "ngrams": Usual(Sizes(embedding=16, hidden=0, layers=0, dense=0, buckets=1 << 18, dropout=0.0), 5e-3, 3, 64, 0.1),
 }
 
 

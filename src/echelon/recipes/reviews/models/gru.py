@@ -32,7 +32,7 @@ class AttentiveGRU(nn.Module):
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Logits, float [n, classes]. tokens, lengths: as of `LastTokenLSTM.forward`."""
         tokens = trimmed(tokens, lengths)
-        states, _ = self.gru(self.dropout(self.embedding(tokens)))
+        states, _ = self.gru(self.embedding(tokens))
         scores = self.sought(torch.tanh(self.seen(states))).squeeze(2)
         weights = scores.masked_fill(~inside(tokens, lengths), -torch.inf).softmax(1)
         pooled = (weights[:, :, None] * states).sum(1)

@@ -23,8 +23,7 @@ class LastTokenLSTM(nn.Module):
         Args:
             vocabulary: ids that there are, padding and the unknown word among them. embedding, hidden, layers: numbers
             of a word, units of the LSTM and how many of them are stacked. dense: units of the layer after it. dropout:
-            part of the values that training leaves out after the embedding, between the LSTMs and before the dense
-            layer.
+            part of the values that training leaves out between the LSTMs and after the dense layer.
         """
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=PAD)
@@ -45,7 +44,7 @@ class LastTokenLSTM(nn.Module):
         Args:
             tokens: ids, right-padded, int [n, length]. lengths: true ones, at least 1, int64 [n].
         """
-        states, _ = self.lstm(self.dropout(self.embedding(trimmed(tokens, lengths))))
+        states, _ = self.lstm(self.embedding(trimmed(tokens, lengths)))
         last = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
         logits: Tensor = self.output(self.dropout(torch.relu(self.dense(last))))
         return logits
