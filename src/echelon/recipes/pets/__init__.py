@@ -1,0 +1,1 @@
+"""Pets: photographs to features of a network that was trained on ImageNet, and linear classifiers of breeds on them."""

@@ -1,0 +1,38 @@
+"""VGG16 up to fc2."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+SIDE, FEATURES = 224, 4096
+STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""Channels and number of the convolutions before each pooling: configuration D of the paper."""
+
+
+class VGG16(nn.Module):
+    """Simonyan & Zisserman: "Very deep convolutional networks for large-scale image recognition", ICLR 2015.
+
+    Float [n, 3, 224, 224] to the output of fc2 after its ReLU, [n, 4096]. 134,260,544 parameters, under the names that
+    they have in torchvision's vgg16; the last layer, which names the classes of ImageNet, is left away.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 3
+        for channels, count in STAGES:
+            for _ in range(count):
+                layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU(inplace=True)]
+                before = channels
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        side = SIDE // 2 ** len(STAGES)
+        # The numbers of torchvision, which has a dropout at 2.
+        dense: dict[str, nn.Module] = {"0": nn.Linear(before * side * side, FEATURES), "1": nn.ReLU(inplace=True)}
+        dense |= {"3": nn.Linear(FEATURES, FEATURES), "4": nn.ReLU(inplace=True)}
+        self.classifier = nn.Sequential(OrderedDict(dense))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images).flatten(1))
