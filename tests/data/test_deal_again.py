@@ -12,6 +12,7 @@ import torch
 from loading import BATCH, BEGIN, LANES, ROWS, all_of, check_values, loader_of, write_rows
 
 from echelon.data.batch import Batch
+from echelon.data.bucketing import Bucketing
 from echelon.data.loader import Loader, Position
 from echelon.data.manifest import Dataset
 from echelon.data.plan import deal
@@ -50,7 +51,10 @@ def dealt(
     return found, since
 
 
-@pytest.mark.parametrize("options", [{"cache_mb": 64}, {"cache_mb": 0}, {"cache_mb": 0, "prefetch": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{"cache_mb": 64}, {"cache_mb": 0}, {"cache_mb": 0, "prefetch": 1}, {"bucketing": Bucketing(3, "tokens")}],
+)
 def test_global_batches_stay_when_lanes_are_dealt_again(dataset: Dataset, options: dict) -> None:
     whole = all_of(loader_of(dataset, **options), epochs=EPOCHS)
     loaders = [loader_of(dataset, share, **options) for share in deal(LANES, [1, 1, 1])]

@@ -11,6 +11,7 @@ import torch
 from loading import BEGIN, LANES, ROWS, SCHEMA, all_of, check_values, loader_of, rows_of, write_rows
 
 from echelon.data.batch import Batch
+from echelon.data.bucketing import Bucketing
 from echelon.data.groups import RowGroups
 from echelon.data.loader import Position
 from echelon.data.manifest import Dataset
@@ -19,6 +20,8 @@ from echelon.data.read import RowReader
 from echelon.data.schema import Column, Schema
 from echelon.data.write import write_dataset
 from echelon.errors import DataError
+
+BUCKETS = Bucketing(steps=4, column="tokens")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,10 @@ def check_restorable(items_from: Callable[[Position], list[tuple[Position, Batch
     assert not items_from(last)
 
 
-@pytest.mark.parametrize("options", [{"cache_mb": 64}, {"cache_mb": 0}, {"cache_mb": 0, "readers": 3, "prefetch": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{"cache_mb": 64}, {"cache_mb": 0}, {"cache_mb": 0, "readers": 3, "prefetch": 1}, {"bucketing": BUCKETS}],
+)
 def test_every_row_once_per_epoch_with_its_own_values(dataset: Dataset, options: dict) -> None:
     loader = loader_of(dataset, **options)
     items = all_of(loader, epochs=2)
@@ -66,7 +72,9 @@ def test_every_row_once_per_epoch_with_its_own_values(dataset: Dataset, options:
     assert orders[0] != orders[1]
 
 
-@pytest.mark.parametrize("options", [{"cache_mb": 64}, {"cache_mb": 0}, {"share": [5], "batch_size": 16}])
+@pytest.mark.parametrize(
+    "options", [{"cache_mb": 64}, {"cache_mb": 0}, {"share": [5], "batch_size": 16}, {"bucketing": BUCKETS}]
+)
 def test_every_position_can_be_restored(dataset: Dataset, options: dict) -> None:
     steps = loader_of(dataset, **options).steps
     check_restorable(lambda start: all_of(loader_of(dataset, **options), start, epochs=2), Position(1, steps))
@@ -81,10 +89,13 @@ def test_one_loader_can_begin_again_anywhere(dataset: Dataset) -> None:
             check_same(mine, wanted)
 
 
+@pytest.mark.parametrize("bucketing", [None, BUCKETS], ids=["any lengths", "buckets"])
 @pytest.mark.parametrize("weights", [[1, 1], [1, 1, 1], [1] * 4, [1] * 7, [5, 2, 1], [1, 3]])
-def test_global_batches_do_not_depend_on_the_world(dataset: Dataset, weights: list[float]) -> None:
-    whole = all_of(loader_of(dataset))
-    worlds = [all_of(loader_of(dataset, share)) for share in deal(LANES, weights)]
+def test_global_batches_do_not_depend_on_the_world(
+    dataset: Dataset, weights: list[float], bucketing: Bucketing | None
+) -> None:
+    whole = all_of(loader_of(dataset, bucketing=bucketing))
+    worlds = [all_of(loader_of(dataset, share, bucketing=bucketing)) for share in deal(LANES, weights)]
     for (position, wanted), *items in zip(whole, *worlds, strict=True):
         assert {p for p, _ in items} == {position}
         parts = [batch for _, batch in items if batch is not None]

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from itertools import pairwise
 
 from echelon.data.batch import Batch
+from echelon.data.bucketing import Bucketing
 from echelon.data.groups import RowGroups
 from echelon.data.manifest import Dataset
 from echelon.data.memory import Room, room_for
@@ -61,6 +62,7 @@ class Loader:
     cache_mb: a split that takes no more when it is decoded stays in memory once it was read.
     budget_mb: most memory for the rest; see `echelon.data.memory`.
     prefetch: steps that are read ahead. readers: threads that decode row groups.
+    bucketing: sorts rows by length over some steps, see there; the order of rows is a function of it too.
     deadline: most seconds to wait for a batch that is not the first.
     steps: global steps of an epoch. block_rows: W. order: the plan of the first epoch.
 
@@ -83,9 +85,12 @@ class Loader:
         budget_mb: int = 2048,
         prefetch: int = 8,
         readers: int = 1,
+        bucketing: Bucketing | None = None,
         deadline: float = DEADLINE,
     ) -> None:
         groups = RowGroups(dataset, split, columns)
+        if bucketing is not None:
+            bucketing.check(groups.schema)
         group_rows = tuple(groups.rows.tolist())
         self.block_rows = block_rows_of(group_rows)
         self.order = EpochPlan(group_rows, batch_size, lanes, self.block_rows, seed, epoch=0)
@@ -94,8 +99,9 @@ class Loader:
         self._shares = _Shares(share)
         self._room_of: _RoomOf = partial(
             room_for, groups, self.order, prefetch=prefetch, readers=readers, cache_mb=cache_mb, budget_mb=budget_mb,
-            name=f"the split '{split}' of {dataset.url}",
+            name=f"the split '{split}' of {dataset.url}", window=bucketing.steps if bucketing else 0,
         )  # fmt: skip
+        self._bucketing = bucketing
         self._room = self._room_of(share)
         self._reader = RowReader(groups, self._room.slots, readers)
         self._name = f"reading batches of '{split}' of {dataset.url}"
@@ -159,7 +165,9 @@ class Loader:
         self.close()
         if self._reading is not None:
             raise StorageError(f"{self._name}: the thread before does not end; is its storage up?")
-        windows = _windows(self._reader, self.order, self._shares, self._room_of, self._room.steps, start, epochs)
+        windows = _windows(
+            self._reader, self.order, self._shares, self._room_of, self._room.steps, self._bucketing, start, epochs
+        )
         self._given = start.epoch * self.steps + start.step
         reading = Prefetcher(windows, self._room.ahead, self._name, self._deadline, FIRST_DEADLINE)
         self._reading = reading
@@ -189,11 +197,19 @@ class Loader:
 
 
 def _windows(
-    reader: RowReader, order: EpochPlan, shares: _Shares, room_of: _RoomOf, most: int, start: Position, epochs: int
+    reader: RowReader,
+    order: EpochPlan,
+    shares: _Shares,
+    room_of: _RoomOf,
+    most: int,
+    bucketing: Bucketing | None,
+    start: Position,
+    epochs: int,
 ) -> Iterator[list[Item]]:
     """The items of some consecutive steps at a time, so that their rows are planned and gathered by one call.
 
-    The first windows are short: who starts or resumes gets the first batch after reading one block a lane.
+    The first windows are short: who starts or resumes gets the first batch after reading one block a lane. With buckets
+    each is a bucket, or what is wanted of one.
 
     Args:
         most: steps of a window.
@@ -210,11 +226,15 @@ def _windows(
                 longest = min(room.steps, most)
             if later is None:
                 later = frozenset(plan.shared_groups(share).tolist())
-            last = int(min(first + min(size, longest), plan.steps, until - begin))
-            read = plan.read(share, first, last)
-            held = plan.held_groups(shares.at(begin + last)[0], last)
-            taken = reader.take(read.rows, soon=held.tolist(), later=later)
-            yield _items(epoch, first, read.ends.tolist(), taken)
+            low, high = bucketing.bounds(first, plan.steps) if bucketing else (first, first + min(size, longest))
+            last = int(min(high, plan.steps, until - begin))
+            soon = plan.held_groups(shares.at(begin + last)[0], last).tolist()
+            read = plan.read(share, low, high if bucketing else last)
+            taken = reader.take(read.rows, soon=soon, later=later)
+            if bucketing:
+                counts = plan.counts(share, low, high)
+                taken = taken.ordered(bucketing.order(plan, counts, taken.lengths(bucketing.column), low))
+            yield _items(epoch, low, read.ends.tolist(), taken)[first - low : last - low]
             first, size = last, min(2 * size, most)
 
 

@@ -49,8 +49,11 @@ def room_for(
     cache_mb: int,
     budget_mb: int,
     name: str,
+    window: int = 0,
 ) -> Room:
     """Room for the lanes of a share.
+
+    window: steps that have to be gathered at once; 0 for as many as is good.
 
     A split that takes at most `cache_mb` when it is decoded is held whole. Of a larger one each lane holds the row
     groups under one block and those under the next: 2 × lanes × a decoded row group. What a lane does not need of that
@@ -60,11 +63,11 @@ def room_for(
         DataError: that is more than `budget_mb`.
     """
     step = _step_bytes(groups, plan, share)
-    steps = max(1, min(_MOST_STEPS, prefetch, _WINDOW_BYTES // max(step, 1)))
+    steps = window or max(1, min(_MOST_STEPS, prefetch, _WINDOW_BYTES // max(step, 1)))
     cached = int(groups.bytes.sum())
     if cached <= cache_mb * _MB:
         return Room(len(groups), steps, -(-prefetch // steps), cached)
-    steps = max(1, min(steps, plan.rows * plan.lanes // (_CHANGES * len(groups) * plan.batch_size)))
+    steps = window or max(1, min(steps, plan.rows * plan.lanes // (_CHANGES * len(groups) * plan.batch_size)))
     ahead = -(-prefetch // steps)
     group = int(groups.rows.max(initial=0)) * groups.row_bytes + int(groups.ragged_bytes.max(initial=0))
     slots = min(len(groups), 2 * len(share) + len(share) // _LANES_A_SPARE + 2)

@@ -68,7 +68,7 @@ def deal(lanes: int, weights: Sequence[float]) -> tuple[range, ...]:
     return tuple(range(int(end - count), int(end)) for count, end in zip(counts, ends, strict=True))
 
 
-def _permutation(size: int, *key: int) -> Rows:
+def permutation(size: int, *key: int) -> Rows:
     """A permutation that depends on the key alone, whatever the numpy version.
 
     Sorting raw generator output is used because only bit streams, not Generator.permutation, are promised to be stable.
@@ -135,7 +135,7 @@ class EpochPlan:
     def group_order(self) -> Rows:
         """The row groups in the order of this epoch."""
         count = len(self.group_rows)
-        return _permutation(count, self.seed, self.epoch) if self.shuffle else np.arange(count, dtype=np.int64)
+        return permutation(count, self.seed, self.epoch) if self.shuffle else np.arange(count, dtype=np.int64)
 
     @cached_property
     def _group_ends(self) -> Rows:
@@ -224,7 +224,7 @@ class EpochPlan:
         block = (position + shift) // self.block_rows
         start = max(block * self.block_rows - shift, 0)
         size = min((block + 1) * self.block_rows - shift, self.lane_rows(lane)) - start
-        order = _permutation(size, self.seed, self.epoch, lane, block) if self.shuffle else np.arange(size)
+        order = permutation(size, self.seed, self.epoch, lane, block) if self.shuffle else np.arange(size)
         order = order + (self._lane_starts[lane] + start)
         self._latest_blocks[lane] = start, order
         return start, order
@@ -234,11 +234,19 @@ class EpochPlan:
         """What `_block_at` gave last, by lane: consecutive windows of steps ask for the same blocks again."""
         return {}
 
+    def counts(self, share: Sequence[int], first_step: int, last_step: int) -> Rows:
+        """How many rows each lane of a share gives in each of steps [first_step, last_step): int64, [steps, lanes]."""
+        return np.diff(self._given(share, first_step, last_step), axis=1).T
+
+    def _given(self, share: Sequence[int], first_step: int, last_step: int) -> Rows:
+        """[lanes of the share, steps + 1]: `given` before each of the steps and after the last."""
+        before = np.asarray([self.rows_before(k) for k in range(first_step, last_step + 1)], dtype=np.int64)
+        return (before + np.asarray(share, dtype=np.int64)[:, None]) // self.lanes
+
     def read(self, share: Sequence[int], first_step: int, last_step: int) -> Steps:
         """The rows that the lanes of a share give in steps [first_step, last_step)."""
         steps = last_step - first_step
-        before = np.asarray([self.rows_before(k) for k in range(first_step, last_step + 1)], dtype=np.int64)
-        given = (before + np.asarray(share, dtype=np.int64)[:, None]) // self.lanes  # [lanes of the share, steps + 1]
+        given = self._given(share, first_step, last_step)
         spans = zip(share, given[:, 0].tolist(), given[:, -1].tolist(), strict=True)
         orders = [self._lane_order(lane, first, last) for lane, first, last in spans if last > first]
         if not orders:

@@ -46,6 +46,19 @@ class Taken:
                 columns[name], lengths[name] = pad(column, self.ragged[name][start:end])
         return Batch(columns, self.rows[start:end], lengths)
 
+    def lengths(self, name: str) -> Rows:
+        """How long each row is by a column of variable length, or by one of whole numbers (int64, [n])."""
+        if name in self.fixed:
+            return self.fixed[name].numpy().astype(np.int64)
+        return np.fromiter(map(len, self.ragged[name]), dtype=np.int64, count=len(self.rows))
+
+    def ordered(self, places: Rows) -> Taken:
+        """The same rows in another order (int64, [n]); what is of fixed shape is copied."""
+        at = torch.from_numpy(places)
+        fixed = {name: cells[at] for name, cells in self.fixed.items()}
+        ragged = {name: [cells[place] for place in places.tolist()] for name, cells in self.ragged.items()}
+        return Taken(self.schema, self.rows[at], fixed, ragged)
+
 
 class RowReader:
     """Reads rows of a split for one thread.

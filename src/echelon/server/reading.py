@@ -10,7 +10,7 @@ from echelon.data.manifest import Dataset
 from echelon.server.leases import Lease
 from echelon.server.streams import lanes_of_streams
 from echelon.train.config import RunConfig
-from echelon.train.worker import SPLIT, Job
+from echelon.train.worker import SPLIT, Job, bucketing_of
 
 
 class StreamReader:
@@ -27,7 +27,7 @@ class StreamReader:
         self._loader = Loader(
             dataset, SPLIT, job.learner.columns, batch_size=config.resolved_batch_size, lanes=config.resolved_lanes,
             seed=config.seed, share=self._shares[first], cache_mb=config.cache_mb, budget_mb=config.memory_mb,
-            prefetch=config.prefetch, readers=config.readers,
+            prefetch=config.prefetch, readers=config.readers, bucketing=bucketing_of(job),
         )  # fmt: skip
         self.steps = self._loader.steps
         self._stream = -1

@@ -53,6 +53,11 @@ class RunConfig:
     cache_mb: int = option(1024, "a decoded split up to this size stays in the memory of each worker", least=0)
     memory_mb: int = option(2048, "most memory of a worker for row groups of a larger split", least=1)
     prefetch: int = option(8, "batches that are read ahead", least=1)
+    bucket_steps: int = option(
+        0,
+        "sort by length what each lane gives in so many steps, for less padding; 0: off",
+        least=0,
+    )
     readers: int = option(1, "threads of each worker that read; more help where the storage is far away", least=1)
     cpus_per_worker: int = option(1, "threads of each worker", least=1)
     balance: str = option("off", "deal lanes again by measured speed: off, once, or as often as 1epoch or 50steps")

@@ -32,6 +32,8 @@ class Learner(ABC):
 
     columns: ClassVar[tuple[str, ...] | None] = None
     """The columns to read; None for all."""
+    length_column: ClassVar[str | None] = None
+    """The column by whose length rows may be sorted (--bucket-steps): one of variable length, or of whole numbers."""
     changeable: ClassVar[tuple[str, ...]] = ()
     """Fields that may have another value when a run is resumed, such as the length of a schedule."""
 

@@ -66,6 +66,7 @@ def order_facts(dataset: Dataset, config: RunConfig) -> dict[str, Any]:
         "lanes": config.resolved_lanes,
         "batch_size": config.resolved_batch_size,
         "seed": config.seed,
+        "bucket_steps": config.bucket_steps or None,
     }
 
 

@@ -14,12 +14,13 @@ from torch import nn
 
 from echelon.allocation import kept_memory
 from echelon.comm import Comm, connect
+from echelon.data.bucketing import Bucketing
 from echelon.data.loader import Loader
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.plan import deal
 from echelon.denormals import flushed_denormals
 from echelon.device import chosen_device, computing_on
-from echelon.errors import DataError
+from echelon.errors import DataError, EchelonError
 from echelon.sync.protocol import Strategy
 from echelon.train.balance import Balance, Cadence, too_coarse
 from echelon.train.checkpoint import Checkpoint, folder_of, newest_whole
@@ -195,7 +196,25 @@ def _loader(job: Job, dataset: Dataset, world: World) -> Loader:
         budget_mb=job.config.memory_mb,
         prefetch=job.config.prefetch,
         readers=job.config.readers,
+        bucketing=bucketing_of(job),
     )
+
+
+def bucketing_of(job: Job) -> Bucketing | None:
+    """How rows are sorted by length, if they are.
+
+    Raises:
+        EchelonError: it is wanted, but the learner does not say what is long.
+    """
+    steps, length = job.config.bucket_steps, job.learner.length_column
+    if not steps:
+        return None
+    if length is None:
+        raise EchelonError(
+            f"--bucket-steps {steps}: {type(job.learner).__name__} does not say by which column its rows are long or "
+            "short (Learner.length_column)"
+        )
+    return Bucketing(steps, length)
 
 
 def _facts(job: Job, dataset: Dataset, loader: Loader) -> dict[str, Any]:

@@ -150,7 +150,8 @@ def test_every_strategy_trains_on_the_published_frames(
 ) -> None:
     source = str(shared_data / "youtube8m" / "frame_level_DERIVED")
     dataset = RECIPE.prepare(spark, source, str(tmp_path / "dataset"), PrepareOptions(), fitting=None, overwrite=False)
-    finished = trained(dataset, tmp_path / "run", replace(SMALL, labels=20), workers=2, strategy=strategy, epochs=6)
+    options, sizes = replace(SMALL, labels=20, dropout=0.0), {"epochs": 12, "batch_size": 16, "bucket_steps": 4}
+    finished = trained(dataset, tmp_path / "run", options, workers=2, strategy=strategy, **sizes)
     assert finished.metrics["gap@20"] > finished.results["baseline"]["gap@20"] + 0.05
 
 

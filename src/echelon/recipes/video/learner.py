@@ -84,6 +84,10 @@ class VideosLearner(Learner):
             self.model()
 
     @property
+    def length_column(self) -> str | None:  # type: ignore[override]
+        return PICTURE[self.level] if self.level == FRAME else None
+
+    @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
         return (PICTURE[self.level], *((SOUND[self.level],) if self.audio else ()), LABELS)
 
