@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from review_oracle import expected, words_of
 
+from echelon.data.commit import SCRATCH, start
 from echelon.data.manifest import Dataset
 from echelon.data.span import span_batches
+from echelon.data.storage import open_storage
 from echelon.errors import DataError
 from echelon.recipes.reviews import sources
 from echelon.recipes.reviews.cleaning import Cleaning
@@ -102,12 +104,16 @@ def test_the_dataset_is_what_plain_python_makes_of_the_lines(
 def test_equal_texts_are_one_row_with_the_rating_that_most_gave(spark: SparkSession, tmp_path: Path) -> None:
     made = [json.dumps(amazon(one)) for one in made_reviews(50)]
     write_lines(tmp_path / "x.jsonl", [*SAME, *made])
+    killed = open_storage(str(tmp_path / "data"))
+    start(killed)
+    killed.write(f"{SCRATCH}/split=train/part-00000.parquet", b"what a killed prepare left")
     dataset = prepare(spark, str(tmp_path / "x.jsonl"), str(tmp_path / "data"), SMALL)
     found = rows_of(dataset)
     assert found["x.jsonl:1"][3:] == (4, "P1", "Same words, twice!")
     assert found["x.jsonl:4"][3] == 1, "of as many the lower one"
     assert {f"x.jsonl:{number}" for number in (2, 3, 5, 6, 8)}.isdisjoint(found)
     assert (dataset.info["duplicates"], dataset.info["empty"]) == (3, 2)
+    assert not killed.list(SCRATCH)
 
 
 def test_bad_lines_are_counted_named_and_left_out_and_too_many_stop_the_job(
