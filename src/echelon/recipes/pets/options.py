@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from echelon.errors import EchelonError
 from echelon.recipes.pets.networks.choice import NETWORKS
 from echelon.recipes.pets.networks.extractor import Extractor
+from echelon.recipes.pets.networks.weights import AUTO
 from echelon.train.config import option
 from echelon.train.precision import PRECISIONS
 
-AUTO, RANDOM = "auto", "random"
 SCALINGS = (AUTO, "torchvision", "caffe")
 
 
