@@ -76,6 +76,10 @@ class Unhurried(Line):
             return super().model()
         return nn.Sequential(nn.Linear(4, self.width), nn.ReLU(), nn.Linear(self.width, 1))
 
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        # The output is a sum over the hidden layer.
+        return torch.optim.SGD(model.parameters(), lr=self.lr / max(1, self.width))
+
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         time.sleep(self.pause)
         return super().loss(model, batch)
