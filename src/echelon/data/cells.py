@@ -97,13 +97,16 @@ def _encode_variable(column: Column, values: Values) -> pa.Array:
     ends = np.cumsum([0, *(row.nbytes for row in rows)], dtype=np.int64)
     if ends[-1] > _MAX_OFFSET:
         raise DataError(f"column '{column.name}' has {ends[-1]} bytes in one batch: write batches below 2 GiB")
-    data = np.concatenate([row.reshape(-1) for row in rows]) if rows else np.empty(0, column.numpy_dtype)
+    # The one copy of rows that have the column's type already, and of those that lie apart in memory.
+    data = np.concatenate(rows) if rows else np.empty(0, column.numpy_dtype)
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.binary(), len(rows), buffers)
 
 
 def _variable_row(column: Column, row: Values, index: int) -> np.ndarray:
-    array = as_numbers(column, row.detach().cpu().numpy() if isinstance(row, Tensor) else row)
+    given = row.detach().cpu().numpy() if isinstance(row, Tensor) else row
+    fits = isinstance(given, np.ndarray) and given.dtype == column.numpy_dtype
+    array = given if fits else as_numbers(column, given)
     if not array.size and array.ndim == 1:
         return array.reshape(0, *column.inner)
     if array.ndim == 0 or array.shape[1:] != column.inner:
