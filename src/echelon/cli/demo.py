@@ -55,7 +55,10 @@ def demo(
     _title("5  Evaluate and predict, with the second model")
     evaluation = runs[-1].evaluate(dataset, workers=WORKERS)
     show_evaluation(evaluation, chosen.exhibits(runs[-1].learner, evaluation.arrays, None))
-    say(describe(runs[-1].predict(dataset, folder / "predictions", workers=WORKERS)))
+    predicted = runs[-1].predict(dataset, folder / "predictions", workers=WORKERS)
+    say(describe(predicted))
+    if told := chosen.predicted(runs[-1].learner, predicted):
+        say(told)
     _title("6  Compare")
     comparison = compare_runs([run.url for run in runs])
     OUT.print(compare_table(comparison))

@@ -107,6 +107,20 @@ def test_the_report_has_the_figure_of_each_label_and_some_videos(run: Run, datas
     assert sum(bool(sample.correct) for sample in some.samples) >= 8
 
 
+def test_files_are_cut_as_those_that_the_model_was_trained_on(
+    spark: SparkSession, shards: Path, tmp_path: Path
+) -> None:
+    short = RECIPE.prepare(
+        spark, str(shards), str(tmp_path / "short"), PrepareOptions(max_frames=3), fitting=None, overwrite=False
+    )
+    learner = RECIPE.learner(short, TrainOptions(), RunConfig().resolved(1))
+    again = RECIPE.prepare(
+        spark, str(shards), str(tmp_path / "again"), PrepareOptions(), fitting=learner, overwrite=False
+    )
+    (batch,) = span_batches(again, "test", ["rgb"], 0, 300, 300)
+    assert batch["rgb"].shape[1] == 3
+
+
 def test_the_defaults_are_for_any_model() -> None:
     RunConfig(**RECIPE.defaults(TrainOptions()))
 

@@ -45,7 +45,7 @@ class VideosLearner(Learner):
 
     level: "frame" or "video", what it was trained on. labels: the ids of those that it knows, the most frequent first.
     names: theirs, or none. frequencies: how many training videos each of them has. total_steps: of the whole training,
-    for the schedule.
+    for the schedule. max_frames: that a video was cut to in the dataset.
     The other fields are explained at `TrainOptions`.
     """
 
@@ -56,6 +56,7 @@ class VideosLearner(Learner):
     names: list[str]
     frequencies: list[int]
     total_steps: int
+    max_frames: int = 300
     audio: bool = True
     model_name: str = LSTM
     units: int = 100

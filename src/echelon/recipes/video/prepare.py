@@ -192,6 +192,7 @@ class _Conclude:
         }
         if self.form.level == FRAME:
             info["frames"] = {split: _lengths(sums["frames"]) for split, sums in summary.sums.items()}
+            info["max_frames"] = self.form.max_frames
             info["cut"] = summary.counts.get(CUT, 0)
         if self.names:
             info["label_names"] = [self.names.get(label, "") for label in range(classes)]

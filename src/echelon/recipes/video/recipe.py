@@ -55,7 +55,10 @@ class VideoRecipe(Recipe):
         fitting: Learner | None,
         overwrite: bool,
     ) -> Dataset:
-        wanted = Form(_ours(fitting).level, _ours(fitting).audio, options.max_frames) if fitting is not None else None
+        wanted = None
+        if fitting is not None:
+            ours = _ours(fitting)
+            wanted = Form(ours.level, ours.audio, ours.max_frames)
         return prepare(session, source, url, options, fitting=wanted, overwrite=overwrite)
 
     def defaults(self, options: TrainOptions) -> Mapping[str, Any]:

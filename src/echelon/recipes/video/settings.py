@@ -125,6 +125,7 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> V
         names=[names[label] if label < len(names) else "" for label in labels] if names else [],
         frequencies=counts[labels].tolist(),
         total_steps=steps,
+        max_frames=dataset.info.get("max_frames", 300),
         audio=has_sound if options.audio is None else options.audio,
         model_name=model,
         units=options.units,
