@@ -42,6 +42,8 @@ def worst_mistakes(learner: ReviewsLearner, model: nn.Module, dataset: Dataset, 
     )
     where = f"all {rows:,}" if rows == dataset.rows(split) else f"the first {rows:,}"
     lead = f"Of {where} reviews of '{split}', those that were taken for the wrong class with the greatest certainty."
+    if not found:
+        lead = f"The model was right about {where} reviews of '{split}'."
     samples = [
         Sample(
             fields={"said": f"{mistake.said} ({mistake.probability:.1%})", "true": mistake.true, "key": mistake.key},
