@@ -126,11 +126,16 @@ def write_asset(storage: Storage, name: str, array: np.ndarray) -> Asset:
         raise DataError(f"an asset cannot be called '{name}': use letters, digits, '_', '-' and '.'")
     if array.dtype.hasobject:
         raise DataError(f"the asset '{name}' holds {array.dtype}: only arrays of numbers can be kept")
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=False)
-    path = f"{_ASSETS}/{name}.npy"
-    storage.write(path, content.getvalue())
-    return Asset(path, len(content.getvalue()), digest_of(content.getvalue()))
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    content, path = file.getvalue(), asset_path(name)
+    storage.write(path, content)
+    return Asset(path, len(content), digest_of(content))
+
+
+def asset_path(name: str) -> str:
+    """Where the asset of a name lies within its dataset."""
+    return f"{_ASSETS}/{name}.npy"
 
 
 def check_info(info: Mapping[str, Any]) -> None:

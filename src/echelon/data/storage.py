@@ -69,6 +69,13 @@ class Storage:
         with self._named("read", path), self._system.open_input_file(self._path(path)) as file:
             return file.read()
 
+    def mapped(self, path: str) -> pa.Buffer:
+        """The whole content of a file. On a disk it is the file's pages, which all processes of a host share."""
+        if not self.is_local:
+            return pa.py_buffer(self.read(path))
+        with self._named("read", path), pa.memory_map(self._path(path)) as file:
+            return file.read_buffer()
+
     def write(self, path: str, content: bytes) -> None:
         """Write a whole file, in place of one that is there. A writer that fails or is killed leaves the old one."""
         if not self.is_local:

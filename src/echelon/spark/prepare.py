@@ -6,6 +6,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from echelon.data.cells import encode
-from echelon.data.manifest import Dataset
+from echelon.data.manifest import Asset, Dataset
 from echelon.data.schema import Schema, Values
 from echelon.data.shuffle import bucket_of, shuffle_keys
 from echelon.data.storage import Storage, open_storage
@@ -100,6 +101,8 @@ def prepare_dataset(
     conclude: Callable[[Summary], Addition] | None = None,
     sums_of: SumsOf | None = None,
     bytes_of: Callable[[Item], int] | None = None,
+    parts: int | None = None,
+    assets: Mapping[str, NDArray] = MappingProxyType({}),
     shuffle_seed: int | None = 0,
     row_group_mb: float = 4,
     compression: str = "zstd",
@@ -123,6 +126,9 @@ def prepare_dataset(
         sums_of: called in tasks with a split and some of its rows, as `cells.decode` gives them; the arrays that it
             returns are added up. Integers are exact; the order in which floats are added varies.
         bytes_of: about how many bytes the rows of an item have, to decide on the number of data files; default 32 MB.
+        parts: that number itself, where not bytes but the work of the last step decides. A part may come
+            out empty.
+        assets: arrays of the dataset that tasks need, at `commit.asset_path`; written before any task starts.
         shuffle_seed: of the global shuffle; None keeps the order of the items.
         overwrite: whether a dataset at this URL may be replaced.
         resume: keep the parts that a killed prepare with the same arguments has written at this URL. The items are read
@@ -135,7 +141,8 @@ def prepare_dataset(
         else. CommunicationError, StorageError: processes or storage failed.
     """
     storage = open_storage(url)
-    carriage = Carriage(finish.travelling if finish else schema, _parts(items, bytes_of, bool(merge or finish)))
+    count = parts or _parts(items, bytes_of, bool(merge or finish))
+    carriage = Carriage(finish.travelling if finish else schema, count)
     plan = plan_of(
         [*items, rows_of, merge, finish, sums_of],
         {"schema": schema.to_json(), "parts": carriage.parts, "seed": shuffle_seed, "groups": row_group_mb,
@@ -144,6 +151,7 @@ def prepare_dataset(
     ledger = begin(storage, plan, overwrite=overwrite, resume=resume)
     if not items:
         raise DataError(f"there is nothing to prepare for {storage.url}: no items were given")
+    stored = _stored(storage, assets)
     kept = written_before(storage, ledger) if ledger.again else {}
     scatter = _Scatter(carriage, rows_of, len(items), shuffle_seed, frozenset(kept))
     form = Format(storage.url, row_group_mb, compression, sums_of, ledger)
@@ -152,7 +160,9 @@ def prepare_dataset(
         first = "".join(f"; the first of {summary.problems} problems: {p}" for p in summary.reported[:1])
         raise DataError(f"not one row could be read for {storage.url}{first}")
     addition = conclude(summary) if conclude is not None else Addition({}, {})
-    return _committed(storage, schema, whole, addition, shuffled=shuffle_seed is not None), summary
+    stored |= _stored(storage, addition.assets)
+    dataset = commit(storage, schema, whole.splits, addition.info, stored, shuffled=shuffle_seed is not None)
+    return dataset, summary
 
 
 def _run(
@@ -192,9 +202,8 @@ def _run(
     return _summary(whole, notes), whole
 
 
-def _committed(storage: Storage, schema: Schema, whole: Written, addition: Addition, *, shuffled: bool) -> Dataset:
-    assets = {name: write_asset(storage, name, np.asarray(array)) for name, array in addition.assets.items()}
-    return commit(storage, schema, whole.splits, addition.info, assets, shuffled=shuffled)
+def _stored(storage: Storage, arrays: Mapping[str, NDArray]) -> dict[str, Asset]:
+    return {name: write_asset(storage, name, np.asarray(array)) for name, array in arrays.items()}
 
 
 class _Scatter:

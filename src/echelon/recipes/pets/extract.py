@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from echelon.recipes.pets.networks.network import Network
 from echelon.recipes.pixels.decode import BrokenImage, decode
-from echelon.train.precision import autocast
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,10 @@ class Extracted:
 
 
 @torch.inference_mode()
-def extract(
-    network: Network, contents: Sequence[bytes], *, convert: bool, batch_size: int = 16, precision: str = "fp32"
-) -> Extracted:
+def extract(network: Network, contents: Sequence[bytes], *, convert: bool, batch_size: int = 16) -> Extracted:
     """The features of images, given as the contents of files. The whole image is stretched to the network's square.
 
-    Memory and threads are the caller's, see `spans.computing`.
+    Threads, and memory that is kept between batches, are the caller's: see `world.threads` and `kept_memory`.
 
     Args:
         network: for prediction; on the device that computes. convert: take images that are no RGB (grey, CMYK, palette,
@@ -61,8 +58,7 @@ def extract(
         converted += other
     device = network.mean.device
     features = np.empty((len(kept), network.features), np.float32)
-    with autocast(precision, device):
-        for start in range(0, len(kept), batch_size):
-            end = min(start + batch_size, len(kept))
-            features[start:end] = network(torch.from_numpy(pixels[start:end]).to(device)).cpu().numpy()
+    for start in range(0, len(kept), batch_size):
+        end = min(start + batch_size, len(kept))
+        features[start:end] = network(torch.from_numpy(pixels[start:end]).to(device)).cpu().numpy()
     return Extracted(features, kept, problems, converted)

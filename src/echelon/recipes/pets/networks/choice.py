@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -45,10 +46,12 @@ def shapes_of(model: str) -> dict[str, tuple[int, ...]]:
     return {name.removeprefix(_BODY): tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def network_of(model: str, weights: NDArray[np.float32]) -> Network:
-    """A network for prediction, which shares the memory of its weights.
+def network_of(model: str, weights: NDArray[np.float32], precision: str = "fp32") -> Network:
+    """A network for prediction, which shares the memory of most of its weights if they are computed with as they are.
 
-    weights: float32 [parameters], all tensors of `shapes_of` one after the other, each in C order.
+    Args:
+        weights: float32 [parameters], all tensors of `shapes_of` one after the other, each in C order.
+        precision: fp32 or bf16, of the body.
 
     Raises:
         DataError: they are more or fewer than the network has.
@@ -57,9 +60,14 @@ def network_of(model: str, weights: NDArray[np.float32]) -> Network:
     wanted = sum(map(_count, shapes.values()))
     if weights.shape != (wanted,):
         raise DataError(f"{model} has {wanted:,} numbers, but its weights are of the shape {list(weights.shape)}")
-    pieces = dict(_pieces(shapes, torch.from_numpy(weights)))
+    with warnings.catch_warnings():
+        # Nothing is written into them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        pieces = dict(_pieces(shapes, torch.from_numpy(weights)))
     state = {name: pieces[name.removeprefix(_BODY)] for name in network.state_dict()}
     network.load_state_dict(state, assign=True)
+    if precision == "bf16":
+        network.body.to(torch.bfloat16)
     return network.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -7,12 +7,15 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from echelon.data.storage import open_storage
 from echelon.errors import DataError
 from echelon.recipes.pets.networks.choice import network_of
 from echelon.recipes.pets.networks.network import Network
+
+_LONGEST_HEADER = 1024
 
 
 def digest_of(weights: NDArray[np.float32]) -> str:
@@ -34,14 +37,14 @@ class Extractor:
     digest: str
 
     def weights(self) -> NDArray[np.float32]:
-        """The numbers, float32 [parameters].
+        """The numbers, float32 [parameters], which processes of a host share where they are on its disk.
 
         Raises:
             DataError: the file is missing, or its numbers are others.
         """
         storage = open_storage(self.folder)
         try:
-            weights = np.load(io.BytesIO(storage.read(self.path)), allow_pickle=False)
+            weights = _vector(storage.mapped(self.path))
         except (FileNotFoundError, ValueError) as error:
             raise DataError(
                 f"the weights of {self.model} cannot be read, {storage.url_of(self.path)}: {error}. Prepare the "
@@ -51,10 +54,26 @@ class Extractor:
             raise DataError(f"the weights of {self.model} at {storage.url_of(self.path)} are not those of the features")
         return weights
 
-    def network(self) -> Network:
-        """The network, on the CPU.
+    def network(self, precision: str = "fp32") -> Network:
+        """The network, on the CPU. precision: fp32 or bf16.
 
         Raises:
             DataError: as `weights`.
         """
-        return network_of(self.model, self.weights())
+        return network_of(self.model, self.weights(), precision)
+
+
+def _vector(content: pa.Buffer) -> NDArray[np.float32]:
+    """The vector in a .npy file, without a copy.
+
+    Raises:
+        ValueError: it is none.
+    """
+    header = io.BytesIO(content[: min(_LONGEST_HEADER, len(content))].to_pybytes())
+    version = np.lib.format.read_magic(header)
+    if version != (1, 0):
+        raise ValueError(f"it is a .npy file of version {version}, not (1, 0)")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(header)
+    if dtype != np.dtype("<f4") or len(shape) != 1:
+        raise ValueError(f"it holds {dtype} of the shape {list(shape)}, not a vector of float32")
+    return np.frombuffer(content, dtype, shape[0], header.tell())

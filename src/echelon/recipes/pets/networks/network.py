@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Network(nn.Module):
     """Pixels to features: uint8 [n, 3, side, side], RGB, to float32 [n, features].
 
-    Pixels become (pixel - mean) / deviation by channel, then go through the body. Weights that were trained on blue,
-    green, red have the channels of their first layer turned round.
+    Pixels become (pixel - mean) / deviation by channel, then go through the body in the precision of its weights.
+    Weights that were trained on blue, green, red have the channels of their first layer turned round.
     """
 
     mean: Tensor
@@ -25,5 +25,6 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         mean, deviation = (values.view(3, 1, 1) for values in (self.mean, self.deviation))
-        scaled = ((pixels - mean) / deviation).to(memory_format=torch.channels_last)
+        dtype = next(self.body.parameters()).dtype
+        scaled = ((pixels - mean) / deviation).to(dtype, memory_format=torch.channels_last)
         return self.body(scaled).float()
