@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,7 @@ _MOST_UNUSUAL_BYTES = 4 << 20
 _FEATURES = {FRAME: (RGB, AUDIO), VIDEO: (MEAN_RGB, MEAN_AUDIO)}
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One video.
 
     labels: uint16, sorted, each once. features: by column, as in a dataset of its level. cut: frames that were left
@@ -141,7 +140,8 @@ def _check_means(features: Mapping[str, NDArray]) -> int:
     for name, array in features.items():
         if array.shape != (SIZES[name],):
             raise DataError(f"'{name}' has {len(array)} numbers instead of {SIZES[name]}")
-        if not np.isfinite(array).all():
+        # All of them are; looked for as bytes, which takes a third of the time of `all`.
+        if b"\0" in np.isfinite(array).tobytes():
             raise DataError(f"'{name}' holds what is no number")
     return 0
 
