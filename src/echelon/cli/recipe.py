@@ -11,9 +11,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from echelon.cli.choices import PlaceOptions, StrategyOptions
-from echelon.cli.console import describe, say
+from echelon.cli.console import ERR, describe, say
 from echelon.cli.items import STANDARD_INPUT, predict_items
 from echelon.cli.options import Given, expanded
+from echelon.cli.preparing import preparing
 from echelon.cli.reporting import show_evaluation, show_layers, show_run
 from echelon.cli.training import Order, train
 from echelon.cli.verbs import as_verb, verb_name
@@ -90,7 +91,9 @@ def _prepare(
     """Turns raw files into a dataset, with Spark."""
     where = place.place
     spark = session(where.master, where.workers, where.conf, gang=False)
-    say(describe(recipe.prepare(spark, source, dataset, options, fitting=None, overwrite=overwrite)))
+    with preparing(ERR):
+        written = recipe.prepare(spark, source, dataset, options, fitting=None, overwrite=overwrite)
+    say(describe(written))
 
 
 def _train(
@@ -186,7 +189,9 @@ def _opened(recipe: Recipe, learner: Learner, folder: RunFolder, source: str, pl
     spark = session(place.master, place.workers, place.conf, gang=False)
     try:
         options = recipe.prepare_options()
-        dataset = recipe.prepare(spark, source, folder.storage.url_of(home), options, fitting=learner, overwrite=False)
+        url = folder.storage.url_of(home)
+        with preparing(ERR):
+            dataset = recipe.prepare(spark, source, url, options, fitting=learner, overwrite=False)
         say(describe(dataset, source))
         yield dataset
     finally:

@@ -20,16 +20,18 @@ import pyarrow as pa
 
 from echelon.comm import is_communication_failure
 from echelon.errors import EchelonError, StorageError
-from echelon.spark.background import BackgroundJob, Collectable, Tasks
+from echelon.spark.background import BackgroundJob, Collectable
 from echelon.spark.failure import Failure, describe, from_spark, missing_module, to_error
 from echelon.spark.packed import Packed, pack, settle
+from echelon.spark.watching import OnProgress, watcher
 
 if TYPE_CHECKING:
     from pyspark import RDD
     from pyspark.sql import DataFrame, SparkSession
 
+__all__ = ["OnProgress", "Reports", "Sent", "collect", "over_items", "run_tasks", "send"]
+
 Item = TypeVar("Item")
-OnProgress = Callable[[Tasks], None]
 _POLL_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def run_tasks(
         fn, items: what cloudpickle can send. An item may be tried again, on another host.
         partitions: how many tasks share the items; default one each.
         description: what Spark's own pages say of the job.
-        on_progress: called in this thread, ten times a second. What it raises is logged.
+        on_progress: see `collect`. What it raises is logged.
 
     Raises:
         WorkerFailed: the function raised; says for which item. The other tasks are ended.
@@ -226,15 +228,17 @@ def collect(
 ) -> list[Any]:
     """The rows of a DataFrame, or elements of an RDD, whose tasks report their errors.
 
-    unit: what messages call that of which errors are reported.
+    on_progress: called in this thread, ten times a second; default whoever watches, see `watching.watched`. unit: what
+    messages call that of which errors are reported.
 
     Raises:
         EchelonError: as in `run_tasks`. PySparkException: the query itself is wrong.
     """
+    show = on_progress or watcher()
     job = BackgroundJob(session, plan, f"echelon-{uuid.uuid4().hex}", description)
     try:
         while not job.wait(_POLL_SECONDS) and reports.failure() is None:
-            _tell(on_progress, job)
+            _tell(show, job)
     finally:
         job.cancel()
     if (failure := reports.failure()) is not None:
