@@ -18,6 +18,7 @@ class PrepareOptions:
     test_fraction: float = option(0.2, "part of the images to test on, where the source has no test part of its own")
     split_seed: int = option(0, "seed of that division, which goes by each image's name")
     shuffle_seed: int = option(0, "seed of the order in which the rows are written")
+    resume: bool = option(False, "keep the parts that an interrupted prepare of the same source and options wrote")
     raw_channels: str = option(
         "bgr",
         "order of the channels of pixels that are not encoded in a Caffe LMDB: bgr, as its convert_imageset writes, "

@@ -78,6 +78,7 @@ def prepare(
         bytes_of=lambda item: item.images * 3 * size[0] * size[1],
         shuffle_seed=options.shuffle_seed,
         overwrite=overwrite,
+        resume=options.resume,
         on_progress=on_progress,
     )
     return dataset
