@@ -41,7 +41,8 @@ def from_json(content: bytes) -> NDArray[np.float32]:
     """
     try:
         values = json.loads(content)
-        features = np.asarray(values, np.float32)
+        with np.errstate(over="ignore"):
+            features = np.asarray(values, np.float32)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"it is no JSON array of numbers: {error}") from None
     if not isinstance(values, list) or features.ndim != 1 or not features.size:

@@ -33,7 +33,7 @@ class Kind:
 
 
 NETWORKS: Mapping[str, Kind] = {
-    "vgg16": Kind(vgg16.VGG16, vgg16.SIDE, vgg16.FEATURES, (123.68, 116.779, 103.939)),
+    "vgg16": Kind(vgg16.VGG16, vgg16.FULL.side, vgg16.FULL.dense, (123.68, 116.779, 103.939)),
     "squeezenet": Kind(squeezenet.SqueezeNet, squeezenet.SIDE, squeezenet.FEATURES, (123.0, 117.0, 104.0)),
 }
 

@@ -17,7 +17,7 @@ from echelon.errors import DataError
 from echelon.recipes.pets.networks.choice import DEVIATION, MEAN, NETWORKS, flat_of, shapes_of
 from echelon.recipes.pets.networks.files import Tensors
 from echelon.recipes.pets.networks.squeezenet import FIRES
-from echelon.recipes.pets.networks.vgg16 import SIDE, STAGES
+from echelon.recipes.pets.networks.vgg16 import COUNTS
 
 TORCHVISION, CAFFE = "torchvision", "caffe"
 _FIRST = "features.0.weight"
@@ -92,12 +92,16 @@ def _from_keras(tensors: Tensors) -> dict[str, NDArray]:
         for part in path.split("/")[:-1]:
             layers.setdefault(part, {})[value.ndim] = value
     found: dict[str, NDArray] = {}
+    channels = 0
     for theirs, ours in _keras_names().items():
         layer = layers.get(theirs, {})
         if _KERNEL in layer:
             found[f"{ours}.weight"] = layer[_KERNEL].transpose(3, 2, 0, 1)
+            channels = len(found[f"{ours}.weight"])
         if _MATRIX in layer:
-            found[f"{ours}.weight"] = _dense(layer[_MATRIX])
+            found[f"{ours}.weight"] = (
+                _channels_first(layer[_MATRIX], channels) if theirs == "fc1" else layer[_MATRIX]
+            ).T
         if _BIAS in layer:
             found[f"{ours}.bias"] = layer[_BIAS]
     return found
@@ -107,7 +111,7 @@ def _keras_names() -> dict[str, str]:
     """The layers of Keras' VGG16, and what they are called here."""
     names: dict[str, str] = {}
     place = 0
-    for block, (_, count) in enumerate(STAGES, 1):
+    for block, count in enumerate(COUNTS, 1):
         for number in range(1, count + 1):
             names[f"block{block}_conv{number}"] = f"features.{place}"
             place += 2
@@ -115,12 +119,12 @@ def _keras_names() -> dict[str, str]:
     return {**names, "fc1": "classifier.0", "fc2": "classifier.3"}
 
 
-def _dense(kernel: NDArray) -> NDArray:
-    """A dense layer's [in, out] as [out, in]; that of the first one takes what was flattened with the channels last."""
-    side, channels = SIDE // 2 ** len(STAGES), STAGES[-1][0]
-    if len(kernel) == side * side * channels:
-        kernel = kernel.reshape(side, side, channels, -1).transpose(2, 0, 1, 3).reshape(len(kernel), -1)
-    return kernel.T
+def _channels_first(kernel: NDArray, channels: int) -> NDArray:
+    """A dense layer's [rows * columns * channels, out] with the channels before rows and columns."""
+    cells = len(kernel) // max(channels, 1)
+    if not channels or cells * channels != len(kernel):
+        return kernel
+    return kernel.reshape(cells, channels, -1).swapaxes(0, 1).reshape(len(kernel), -1)
 
 
 def _from_caffe(tensors: Tensors) -> dict[str, NDArray]:
