@@ -31,7 +31,9 @@ def test_a_file_comes_back_as_it_was_written(storage: Storage) -> None:
     assert storage.size("a/b=c/file.bin") == len(content)
     with storage.open_input("a/b=c/file.bin") as file:
         assert file.read_at(3, 1_000_000) == content[1_000_000:1_000_003]
+    mapped = storage.mapped("a/b=c/file.bin")
     storage.write("a/b=c/file.bin", b"new")
+    assert mapped.to_pybytes() == content, "what was mapped is the file that was there"
     assert storage.read("a/b=c/file.bin") == b"new"
     assert pickle.loads(pickle.dumps(storage)).read("a/b=c/file.bin") == b"new"
 

@@ -17,6 +17,7 @@ from echelon.errors import CommunicationError, EchelonError, StorageError
 from echelon.spark.background import Tasks
 from echelon.spark.failure import WorkerFailed
 from echelon.spark.job import run_tasks
+from echelon.spark.watching import watched
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,6 +30,23 @@ def test_results_come_in_the_order_of_the_items(spark: SparkSession) -> None:
     assert run_tasks(spark, str.encode, items, partitions=2) == [item.encode() for item in items]
     assert all(tasks.done <= tasks.planned for tasks in seen)
     assert run_tasks(spark, str.encode, []) == []
+
+
+def test_whoever_watches_is_told_of_jobs_that_tell_nobody_else(spark: SparkSession) -> None:
+    def work(item: int) -> bytes:
+        time.sleep(0.3)
+        return b""
+
+    seen: list[Tasks] = []
+    told: list[Tasks] = []
+    with watched(seen.append):
+        run_tasks(spark, work, range(4))
+        watched_until_here = len(seen)
+        run_tasks(spark, work, range(2), on_progress=told.append)
+    run_tasks(spark, work, range(2))
+    assert max(tasks.planned for tasks in seen) == 4
+    assert told
+    assert len(seen) == watched_until_here
 
 
 def test_progress_that_cannot_be_shown_does_not_stop_a_job(spark: SparkSession) -> None:

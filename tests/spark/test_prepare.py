@@ -13,10 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from echelon.data.cells import Decoded, encode
+from echelon.data.commit import asset_path
 from echelon.data.manifest import open_dataset
 from echelon.data.parts import open_part
 from echelon.data.schema import Column, Schema
 from echelon.data.shuffle import bucket_of, shuffle_keys
+from echelon.data.span import span_batches
 from echelon.data.storage import open_storage
 from echelon.data.write import PartWriter, commit, start
 from echelon.errors import DataError
@@ -114,6 +116,33 @@ def test_what_is_bad_is_counted_and_left_out(spark: SparkSession, tmp_path: Path
     train = [np.asarray(rows(item)["image"])[[row for row in range(120 if item == 4 else ROWS) if row % 5]]
              for item in ITEMS if item != 5]  # fmt: skip
     assert np.array_equal(dataset.asset("mean"), np.concatenate(train).mean(0))
+
+
+def test_tasks_find_the_arrays_that_they_need_and_the_dataset_keeps_them(spark: SparkSession, tmp_path: Path) -> None:
+    """Written before any task, beside what is concluded; the number of parts is as asked."""
+    storage = open_storage(str(tmp_path / "data"))
+
+    def moved(values: Mapping[str, Decoded]) -> Finished:
+        shift = np.load(f"{storage.url}/{asset_path('shift')}")
+        return Finished({**values, "label": np.asarray(values["label"]) + shift[0]})
+
+    dataset, _ = prepare_dataset(
+        spark,
+        storage.url,
+        SCHEMA,
+        range(3),
+        lambda item: iter([Rows(rows(item))]),
+        finish=Finish(SCHEMA, moved, 50),
+        assets={"shift": np.array([70])},
+        conclude=lambda summary: Addition({}, {"end": np.ones(2)}),
+        sums_of=lambda split, values: {"labels": np.bincount(np.asarray(values["label"]))},
+        parts=5,
+    )
+    assert dataset.asset("shift").tolist() == [70]
+    assert dataset.asset("end").tolist() == [1, 1]
+    assert len(dataset.manifest.files("train")) == 5
+    (batch,) = span_batches(dataset, "train", ["label"], 0, 3 * ROWS, 3 * ROWS)
+    assert np.bincount(batch["label"].numpy()).tolist() == [0] * 70 + [ROWS] * 3
 
 
 def test_without_a_seed_the_order_stays(spark: SparkSession, tmp_path: Path) -> None:

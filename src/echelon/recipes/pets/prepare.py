@@ -51,8 +51,9 @@ def prepare(
 
     Its info has the names of the breeds in the order of their labels ("classes"), how many images there are of each
     ("counts", by split), the network ("model", "weights": the digest of its numbers, "weights_from", "precision"; None
-    where features were read), how many images were no RGB ("converted"), how many files were of another kind
-    ("others"), and what was left out. Its asset "weights" is the network, float32 [parameters].
+    where features were read), where the images are ("images"), how many images were no RGB ("converted"), how many
+    files were of another kind ("others"), and what was left out. Its asset "weights" is the network, float32
+    [parameters].
 
     Args:
         source: see `find_source`. fitting: the dataset is for this model, to evaluate or to predict: it has its breeds
@@ -159,10 +160,9 @@ def _check_json(source: Source, url: str) -> None:
     """
     if source.is_json:
         raise DataError(f"--json {url}: the features come from JSON files already")
-    wanted = Counter(map(json_path, source.paths))
-    path, count = max(wanted.items(), key=lambda item: item[1])
-    if count > 1:
-        raise DataError(f"--json {url}: {count} images would be {path} there, since only their endings differ")
+    for path, count in Counter(map(json_path, source.paths)).most_common(1):
+        if count > 1:
+            raise DataError(f"--json {url}: {count} images would be {path} there, since only their endings differ")
 
 
 def _parts(files: int) -> int:
@@ -198,6 +198,7 @@ class _Conclude:
             "unlabelled": summary.rows[ALL] - int(counts.sum()),
             "converted": summary.counts.get(CONVERTED, 0),
             "others": self.source.others,
+            "images": None if self.source.is_json else self.source.storage.url,
             **summary.info,
         }
         return spark.Addition(info, {})

@@ -64,7 +64,7 @@ class Way:
 
 def finish(extractor: Extractor, way: Way) -> Finish:
     """Makes features of the images that have travelled."""
-    return Finish(_TRAVELLING, _MakeFeatures(extractor, way), _ROWS_AT_ONCE)
+    return Finish(_TRAVELLING, _MakeFeatures(extractor, way), max(_ROWS_AT_ONCE, way.batch_size))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -25,15 +25,16 @@ def digest_of(weights: NDArray[np.float32]) -> str:
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network that makes features, known by where its numbers are; small enough to be stored and sent.
+    """A network that makes features, known by where its numbers are; small enough to be stored and sent. Two that have
+    the same numbers are equal, wherever these are.
 
     model: as in `NETWORKS`. folder: URL of a dataset or a run. path: of a .npy file within, see `network_of`.
     digest: of the numbers, see `digest_of`.
     """
 
     model: str
-    folder: str
-    path: str
+    folder: str = field(compare=False)
+    path: str = field(compare=False)
     digest: str
 
     def weights(self) -> NDArray[np.float32]:

@@ -99,9 +99,8 @@ def _from_keras(tensors: Tensors) -> dict[str, NDArray]:
             found[f"{ours}.weight"] = layer[_KERNEL].transpose(3, 2, 0, 1)
             channels = len(found[f"{ours}.weight"])
         if _MATRIX in layer:
-            found[f"{ours}.weight"] = (
-                _channels_first(layer[_MATRIX], channels) if theirs == "fc1" else layer[_MATRIX]
-            ).T
+            matrix = layer[_MATRIX]
+            found[f"{ours}.weight"] = (_channels_first(matrix, channels) if theirs == "fc1" else matrix).T
         if _BIAS in layer:
             found[f"{ours}.bias"] = layer[_BIAS]
     return found
