@@ -63,7 +63,8 @@ def fit(
 
     Args:
         learner: model, loss, optimizer and metrics.
-        data: URL of a dataset, or of Parquet files (read in place), or a DataFrame (written once into the run).
+        data: URL of a dataset, or of Parquet files (read in place), or a DataFrame or what is derived of a dataset
+            (written once into the run).
         config: epochs, batch size and the like; when resuming, None is what the run was created with.
         strategy: how the workers agree; None is AllReduce, or when resuming the stored one.
         run: URL of a new folder for all that comes out, or of one whose run failed before its first step; None is

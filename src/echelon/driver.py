@@ -22,6 +22,7 @@ from echelon.train.heartbeat import beating, last_heartbeat
 from echelon.train.progress import Progress
 from echelon.train.results import FAILED, FINISHED, RUNNING, results_of
 from echelon.train.run import Event, RunFolder
+from echelon.train.solved import SolvedLearner, check_alone, solve_here
 from echelon.train.worker import SPLIT, Job
 
 OnEvent = Callable[[Event], None]
@@ -84,7 +85,8 @@ def drive(job: Job, place: Place, begin: Callable[[], None], on_event: OnEvent) 
 
     def conclude(state: str, progress: Progress, error: str = "") -> None:
         rows = open_dataset(job.dataset).rows(SPLIT)
-        steps = steps_in_epoch(rows, job.config.resolved_batch_size)
+        solved = isinstance(job.learner, SolvedLearner)
+        steps = 1 if solved else steps_in_epoch(rows, job.config.resolved_batch_size)
         attempts = folder.newest_attempt()
         folder.write_results(
             results_of(state, progress, steps_per_epoch=steps, workers=workers, attempts=attempts, error=error)
@@ -144,6 +146,10 @@ def _run(
     job: Job, place: Place, folder: RunFolder, start: Callable[[], None], on_event: OnEvent
 ) -> tuple[Progress, int]:
     """The progress, and how many workers there were at the end."""
+    if isinstance(job.learner, SolvedLearner):
+        check_alone(place.size, job.strategy)
+        start()
+        return solve_here(job, folder.start_attempt(), on_event), 1
     asynchronous = isinstance(job.strategy, ParameterServer)
     if asynchronous:
         _check_asynchronous(job, place)

@@ -44,6 +44,11 @@ class World:
         return f"rank {self.rank} of {self.size} on {self.host}"
 
 
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """For the length of the block torch computes with this many threads; a user's own process is as it was after it."""

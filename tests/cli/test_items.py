@@ -7,7 +7,8 @@ import os
 
 import numpy as np
 
-from echelon.cli.items import answers, arriving_lines
+from echelon.cli.items import arriving_lines, rows_of
+from echelon.train.run import as_json
 
 
 def lines_of(content: bytes, most: int = 100) -> list[list[str]]:
@@ -44,7 +45,7 @@ def test_an_answer_is_a_line_of_json_with_numbers_as_short_as_they_are() -> None
         "long": [np.arange(2), np.arange(3)],
         "all": np.float32([[0.5, 0.5], [np.nan, 0]]),
     }
-    assert list(answers(columns)) == [
+    assert [as_json(row) for row in rows_of(columns)] == [
         '{"label": "good", "probability": 0.1, "long": [0, 1], "all": [0.5, 0.5]}',
         '{"label": "b\\"ad", "probability": 0.75, "long": [0, 1, 2], "all": [null, 0.0]}',
     ]

@@ -85,5 +85,6 @@ def test_a_recipe_without_single_items_says_so(echelon: Echelon, tmp_path: Path)
     refused = echelon("images", "predict", tmp_path, "-")
     assert refused.code == 1
     assert "ImagesRecipe predicts nothing from the standard input" in refused.err
-    assert "each line is a review" in " ".join(echelon("reviews", "predict", "--help").out.split())
+    help_of_reviews = echelon("reviews", "predict", "--help").out.replace("│", " ")
+    assert "each line is a review" in " ".join(help_of_reviews.split())
     assert "standard input, of which" not in echelon("images", "predict", "--help").out

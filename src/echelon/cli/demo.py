@@ -26,6 +26,7 @@ def demo(
 ) -> None:
     """Takes a small set from raw files to predictions: prepare, train twice, evaluate, predict, compare."""
     from echelon.cli.reporting import show_evaluation
+    from echelon.data.manifest import open_dataset
     from echelon.report.compare import compare_runs, compare_table
     from echelon.report.compare_page import compare_page
     from echelon.report.render import write_page
@@ -53,9 +54,10 @@ def demo(
         home = folder / "runs" / type(strategy).__name__.lower()
         runs.append(_train(recipe, chosen, trial, dataset, strategy, home))
     _title("5  Evaluate and predict, with the second model")
-    evaluation = runs[-1].evaluate(dataset, workers=WORKERS)
+    trained_on = open_dataset(runs[-1].asked["dataset"]["url"])
+    evaluation = runs[-1].evaluate(trained_on, workers=WORKERS)
     show_evaluation(evaluation, chosen.exhibits(runs[-1].learner, evaluation.arrays, None))
-    predicted = runs[-1].predict(dataset, folder / "predictions", workers=WORKERS)
+    predicted = runs[-1].predict(trained_on, folder / "predictions", workers=WORKERS)
     say(describe(predicted))
     if told := chosen.predicted(runs[-1].learner, predicted):
         say(told)
@@ -80,7 +82,7 @@ def _train(name: str, recipe: Recipe, trial: Demo, dataset: Dataset, strategy: S
     with LiveProgress(ERR) as progress:
         run = fit(
             learner,
-            dataset,
+            recipe.data(dataset, trial.train),
             config,
             strategy=strategy,
             workers=WORKERS,

@@ -1,22 +1,43 @@
-"""Single items on the standard input, predicted as they come: for pipes and for people who type."""
+"""Single items, predicted as they come on the standard input, for pipes and for people who type; or as files."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 
+from echelon.data.batch import Batch
 from echelon.errors import EchelonError
 from echelon.inference import Forward, predicting
 from echelon.recipes.recipe import Recipe
+from echelon.train.learner import Learner
 from echelon.train.predict import Columns
 from echelon.train.run import RunFolder, as_json
 
 STANDARD_INPUT = "-"
 _CHUNK = 1 << 16
+
+
+def are_items(recipe: Recipe, given: Sequence[str]) -> bool:
+    """Whether all that is given are files that are single items of a recipe."""
+    return bool(given) and all(path.lower().endswith(recipe.item_endings) for path in given)
+
+
+def predict_files(recipe: Recipe, folder: RunFolder, forward: Forward, paths: Sequence[str]) -> int:
+    """Writes a line of JSON for each file that can be read, with its path as "item"; how many could not.
+
+    Raises:
+        EchelonError: there is no checkpoint.
+    """
+    most = forward.of(folder.config).eval_batch_size
+    with predicting(folder, learner=(learner := folder.learner), forward=forward) as predict:
+        return sum(
+            _answered(recipe, learner, predict, paths[start : start + most], named=True)
+            for start in range(0, len(paths), most)
+        )
 
 
 def predict_items(recipe: Recipe, folder: RunFolder, forward: Forward) -> None:
@@ -33,10 +54,21 @@ def predict_items(recipe: Recipe, folder: RunFolder, forward: Forward) -> None:
     learner = folder.learner
     with predicting(folder, learner=learner, forward=forward) as predict:
         for items in arriving_lines(cast(io.BufferedReader, sys.stdin.buffer), most):
-            for line in answers(predict(recipe.batch_of(learner, items))):
-                sys.stdout.write(line + "\n")
-            # Whoever waits for an answer before the next question would wait for ever.
-            sys.stdout.flush()
+            _answered(recipe, learner, predict, items, named=bool(recipe.item_endings))
+
+
+def _answered(
+    recipe: Recipe, learner: Learner, predict: Callable[[Batch], Columns], items: Sequence[str], *, named: bool
+) -> int:
+    """Writes the answers to some items, with the items themselves if they are `named`; how many were left out."""
+    batch = recipe.batch_of(learner, items)
+    if len(batch):
+        for item, row in zip(batch.rows.tolist(), rows_of(predict(batch)), strict=True):
+            answer = recipe.answer(learner, row)
+            sys.stdout.write(as_json({"item": items[item], **answer} if named else dict(answer)) + "\n")
+    # Whoever waits for an answer before the next question would wait for ever.
+    sys.stdout.flush()
+    return len(items) - len(batch)
 
 
 def arriving_lines(stream: io.BufferedReader, most: int) -> Iterator[list[str]]:
@@ -53,11 +85,10 @@ def arriving_lines(stream: io.BufferedReader, most: int) -> Iterator[list[str]]:
         yield [_text(rest)]
 
 
-def answers(columns: Columns) -> Iterator[str]:
-    """A JSON object for each row, with what was made of it by name."""
-    rows = len(next(iter(columns.values())))
-    for row in range(rows):
-        yield as_json({name: _plain(values[row]) for name, values in columns.items()})
+def rows_of(columns: Columns) -> Iterator[dict[str, Any]]:
+    """What was made of each row, by name, as plain values."""
+    for row in range(len(next(iter(columns.values())))):
+        yield {name: _plain(values[row]) for name, values in columns.items()}
 
 
 def _text(line: bytes) -> str:

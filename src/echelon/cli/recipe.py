@@ -12,7 +12,7 @@ import typer
 
 from echelon.cli.choices import PlaceOptions, StrategyOptions
 from echelon.cli.console import ERR, describe, say
-from echelon.cli.items import STANDARD_INPUT, predict_items
+from echelon.cli.items import STANDARD_INPUT, are_items, predict_files, predict_items
 from echelon.cli.options import Given, expanded
 from echelon.cli.preparing import preparing
 from echelon.cli.reporting import show_evaluation, show_layers, show_run
@@ -46,14 +46,19 @@ def recipe_app(name: str, recipe: Recipe) -> typer.Typer:
     source = Annotated[str, typer.Argument(help=recipe.sources, metavar="SRC")]
     any_source = Annotated[str, typer.Argument(help=f"a dataset, or raw files: {recipe.sources}", metavar="SRC")]
     lines = f", or - for the standard input, of which each line is {recipe.item}" if recipe.item else ""
-    predicted_source = Annotated[
-        str, typer.Argument(help=f"a dataset, or raw files: {recipe.sources}{lines}", metavar="SRC")
+    files = f", or {recipe.item_endings[0]} files, each of them an item" if recipe.item_endings else ""
+    predicted = Annotated[
+        list[str],
+        typer.Argument(
+            help=f"a dataset, or raw files: {recipe.sources}; and the folder for the predictions{lines}{files}",
+            metavar="SRC [OUT]",
+        ),
     ]
     for command, types in (
         (_prepare, {"source": source, "options": recipe.prepare_options}),
         (_train, {"options": recipe.train_options}),
         (_evaluate, {"source": any_source}),
-        (_predict, {"source": predicted_source}),
+        (_predict, {"given": predicted}),
         (_features, {"source": any_source}),
     ):
         app.command(verb_name(command))(expanded(_bound(command, known, types)))
@@ -133,22 +138,28 @@ def _evaluate(
 def _predict(
     recipe: Recipe,
     run: RunArgument,
-    source: str,
+    given: list[str],
     place: PlaceOptions,
     forward: Forward,
-    out: Annotated[str | None, typer.Argument(help="folder for the predictions", metavar="OUT")] = None,
     split: Split = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Writes a prediction for every row, once each and with its key; or prints one for each line of the standard input
-    (-), without Spark.
+    """Writes a prediction for every row, once each and with its key; or prints one for each single item: each line of
+    the standard input (-) or each file, without Spark.
     """
     folder, where = RunFolder(run), place.place
-    if source == STANDARD_INPUT:
+    if given == [STANDARD_INPUT]:
         predict_items(recipe, folder, forward)
         return
-    if out is None:
-        raise EchelonError(f"say where the predictions shall go: predict {run} {source} OUT")
+    if are_items(recipe, given):
+        if lost := predict_files(recipe, folder, forward, given):
+            raise EchelonError(f"{lost} of {len(given)} files could not be read")
+        return
+    if len(given) == 1:
+        raise EchelonError(f"say where the predictions shall go: predict {run} {given[0]} OUT")
+    if len(given) > 2:
+        raise EchelonError(f"predict takes a source and a folder for the predictions, got {', '.join(given)}")
+    source, out = given
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
         written = predict_run(folder, dataset, out, where, split=split, forward=forward, overwrite=overwrite)
     say(describe(written))

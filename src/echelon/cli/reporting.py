@@ -19,7 +19,7 @@ from echelon.report.recorded import read_run
 from echelon.report.tables import evaluation_table, exhibit_table, final_table
 from echelon.train.evaluate import evaluation_split
 from echelon.train.features import Layer
-from echelon.train.run import REPORT
+from echelon.train.run import REPORT, RunFolder
 
 if TYPE_CHECKING:
     from echelon.report.exhibits import Exhibit
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 def show_run(run: Run, recipe: Recipe | None) -> None:
     """The table of a run that is over, and its page beside it if what draws it is installed."""
-    OUT.print(final_table(read_run(run.url)))
+    recorded = read_run(run.url)
+    OUT.print(final_table(recorded))
+    if recipe is not None and (told := recipe.trained(RunFolder(run.url), run.learner, recorded.history.arrays)):
+        say(told)
     try:
         say(f"report: {write_report(run, recipe)}")
     except EchelonError as error:

@@ -22,6 +22,7 @@ from echelon.sync.protocol import Strategy
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner, describe
 from echelon.train.run import RunFolder
+from echelon.train.solved import SolvedLearner
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,11 @@ def train(order: Order) -> Run | None:
     if order.place.is_first:
         if order.resume and not RunFolder(run).exists():
             say(f"there is no run at {run} yet, so a new one begins")
-        label = strategy_label({"strategy": describe(strategy)})
-        say(
-            f"{run}: {label}, {order.place.size} worker{'s' if order.place.size > 1 else ''}, "
-            f"batches of {config.batch_size} rows from {config.lanes} lanes"
-        )
+        say(f"{run}: {_way(learner, strategy, config, order.place.size)}")
     with LiveProgress(ERR) as progress:
         finished = fit(
             learner,
-            order.dataset,
+            order.recipe.data(order.dataset, order.options),
             config,
             strategy=strategy,
             workers=order.place.workers,
@@ -69,6 +66,15 @@ def train(order: Order) -> Run | None:
             on_event=progress,
         )
     return finished if order.place.is_first else None
+
+
+def _way(learner: Learner, strategy: Strategy, config: RunConfig, workers: int) -> str:
+    """How a training goes, in words."""
+    if isinstance(learner, SolvedLearner):
+        return f"solved in the memory of one process, with {config.cpus_per_worker} threads"
+    label = strategy_label({"strategy": describe(strategy)})
+    many = "s" if workers > 1 else ""
+    return f"{label}, {workers} worker{many}, batches of {config.batch_size} rows from {config.lanes} lanes"
 
 
 def _new(order: Order) -> tuple[Learner, Strategy, RunConfig]:

@@ -15,11 +15,13 @@ from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
+from echelon.train.run import RunFolder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from echelon.report.exhibits import Exhibit
+    from echelon.sources import Data
 
 Command = Callable[..., str | None]
 
@@ -67,6 +69,9 @@ class Recipe(ABC):
     item: ClassVar[str | None] = None
     """What each line of the standard input is to `predict RUN -`, such as "a review"; None if it takes none."""
 
+    item_endings: ClassVar[tuple[str, ...]] = ()
+    """How files end that are single items to `predict RUN FILE…`, such as ".jpg"; items are then paths."""
+
     @abstractmethod
     def prepare(
         self, session: SparkSession, source: str, url: str, options: Any, *, fitting: Learner | None, overwrite: bool
@@ -86,6 +91,12 @@ class Recipe(ABC):
         """What a training takes where its flags are not given: fields of `RunConfig`, and "sync_every"."""
         return {}
 
+    def data(self, dataset: Dataset, options: Any) -> Data:
+        """What is trained on of a dataset: all of it, or for example some rows, as an `echelon.sources.Derived`, which
+        is written into the run. options: of the type `train_options`; a run that is resumed keeps what it has.
+        """
+        return dataset
+
     def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
         """The stored learner of a run that goes on with a configuration, which may have more epochs."""
         return learner
@@ -93,9 +104,21 @@ class Recipe(ABC):
     def batch_of(self, learner: Learner, items: Sequence[str]) -> Batch:
         """Single items, such as texts or paths, as rows of a dataset that fits a learner, to be predicted at once.
 
-        For a recipe that says what an `item` is. Without Spark.
+        For a recipe that says what an `item` is. Without Spark. The rows of the batch are the positions of their
+        items; it may leave out what is broken, for which the recipe logs a warning.
         """
         raise EchelonError(f"{type(self).__name__} predicts no single items: give a dataset or raw files")
+
+    def answer(self, learner: Learner, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is printed of a single item, from the columns of its prediction as plain values."""
+        return row
+
+    def trained(self, run: RunFolder, learner: Learner, arrays: Mapping[str, Any]) -> str:
+        """Called when a training is over: writes its results in the other forms that are wanted of a recipe.
+
+        Files lie in the folder of the run; arrays are as in `exhibits`. What it returns is shown.
+        """
+        return ""
 
     def predicted(self, learner: Learner, predictions: Dataset) -> str:
         """Called when `predict` has written predictions: writes them in the other forms that are wanted of a recipe.

@@ -28,20 +28,23 @@ class Exhibit(Protocol):
 class Sample:
     """One row of a split with what the model made of it.
 
-    image: uint8 [3, H, W], or [1, H, W] for grey; None for other recipes. text: what is shown large, as what was read.
-    fields: what to write below, by name. correct: whether the prediction is right; None where that is no question.
+    image: uint8 [3, H, W], or [1, H, W] for grey; or the content of a JPEG file; None for other recipes. text: what is
+    shown large, as what was read. fields: what to write below, by name. correct: whether the prediction is right; None
+    where that is no question.
     """
 
-    image: np.ndarray | None = None
+    image: np.ndarray | bytes | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     correct: bool | None = None
     text: str = ""
 
     @property
     def source(self) -> str:
-        """The image as the address of a PNG inside the page, or ""."""
+        """The image as the address of a PNG or JPEG inside the page, or ""."""
         if self.image is None:
             return ""
+        if isinstance(self.image, bytes):
+            return "data:image/jpeg;base64," + base64.b64encode(self.image).decode()
         from echelon.report.plots import image_png
 
         return "data:image/png;base64," + base64.b64encode(image_png(self.image)).decode()

@@ -14,13 +14,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from echelon.errors import EchelonError
 from echelon.report import format
-from echelon.report.history import Axis
 from echelon.report.palette import LIGHT, SERIES, themed
 
 try:
@@ -38,6 +37,7 @@ MARGINS = {"left": 0.12, "right": 0.975, "bottom": 0.175, "top": 0.96}
 TOP_UNDER_LEGEND = 0.9
 
 MOST_POINTS = 400
+FILE_DPI = 160
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -106,13 +106,13 @@ PLAIN = Look()
 
 def line_figure(
     lines: Sequence[Line],
-    axis: Axis,
+    axis: str,
     *,
     references: Sequence[Reference] = (),
     marks: Sequence[float] = (),
     look: Look = PLAIN,
 ) -> Figure:
-    """Lines against steps, seconds, epochs or bytes.
+    """Lines against steps, seconds, epochs or bytes, or what else the axis is called.
 
     Args:
         marks: positions on the x axis of what interrupted the run.
@@ -148,6 +148,15 @@ def inline_svg(figure: Figure, title: str, *, salt: str) -> str:
     box = re.search(r'viewBox="[^"]+"', text)
     root = f'<svg class="plot" role="img" aria-label="{escape(title)}" {box[0] if box else ""}>'
     return themed(root + text[text.index(">") + 1 :])
+
+
+def figure_file(figure: Figure, kind: Literal["png", "pdf"]) -> bytes:
+    """A figure as a file, the same for the same figure."""
+    buffer = io.BytesIO()
+    dates: dict[str, Any] = {"Software": None} if kind == "png" else {"CreationDate": None, "Producer": None}
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(buffer, format=kind, dpi=FILE_DPI, metadata=dates)
+    return buffer.getvalue()
 
 
 def image_png(image: np.ndarray) -> bytes:
@@ -244,7 +253,7 @@ def _thinned(y: np.ndarray) -> np.ndarray:
     return np.array(sorted(kept))
 
 
-def _scale(axis: Axis, largest: float) -> tuple[float, str]:
+def _scale(axis: str, largest: float) -> tuple[float, str]:
     if axis == "seconds":
         return format.unit_of_seconds(largest)
     return format.unit_of_bytes(largest) if axis == "bytes" else (1.0, axis)

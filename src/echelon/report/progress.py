@@ -53,7 +53,8 @@ class Sight:
         if kind == "start":
             return replace(now, attempt=event["attempt"], begun=(now.step, now.seconds))
         if kind == "train":
-            speed, total = event["rows_per_second"], event["last_step"]
+            # A solver does not know how many steps it will take.
+            speed, total = event["rows_per_second"], event["last_step"] or None
             return replace(now, loss=event["loss"], rows_per_second=speed, total=total)
         if kind == "evaluate":
             return replace(now, metric=main_figure(event["metrics"], event["baseline"]))
