@@ -1,0 +1,135 @@
+"""The learning curve: how well breeds are told apart by the number of images of each that are trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echelon.errors import DataError
+from echelon.recipes.pets.division import drawn, held_out
+from echelon.recipes.pets.measures import baseline_of
+from echelon.recipes.pets.problem import Problem
+from echelon.recipes.pets.svm import solve
+from echelon.train.classification import ACCURACY, BALANCED_ACCURACY
+
+USUAL = tuple(range(20, 181, 20))
+"""Training images of each breed, as far as there are so many."""
+_FEW_SIZES = 6
+
+
+@dataclass(frozen=True)
+class Point:
+    """What came of one training.
+
+    size: images of each breed to train on. seed: of the division. metrics, baseline: on all test images of that seed.
+    """
+
+    size: int
+    seed: int
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is trained and tested on.
+
+    rows: float32 [n, features], with the column for the bias. labels: int64 [n]. keys: n strings.
+    """
+
+    rows: Tensor
+    labels: NDArray[np.int64]
+    keys: Sequence[str]
+
+
+def sizes_within(most: int, wanted: Sequence[int] = ()) -> tuple[int, ...]:
+    """The sizes of a curve; by default 20 to 180 as far as there are so many images, and fewer where there are few.
+
+    Args:
+        most: training images of the breed with the fewest.
+
+    Raises:
+        DataError: a wanted size is below 1, or more than there are.
+    """
+    if wrong := [size for size in wanted if not 1 <= size <= most]:
+        raise DataError(f"--sizes must be from 1 to {most}, the training images of the rarest breed, got {wrong[0]}")
+    if wanted:
+        return tuple(sorted(set(wanted)))
+    usual = [size for size in USUAL if size <= most]
+    if len(usual) > 1:
+        return tuple(usual)
+    return tuple(sorted({math.ceil(most * part / _FEW_SIZES) for part in range(1, _FEW_SIZES + 1)}))
+
+
+def least_trained(images: Images, problem: Problem, test_fraction: float) -> int:
+    """Training images of the rarest breed that a problem is about.
+
+    Raises:
+        DataError: there are none, or none to test on.
+    """
+    test = held_out(images.labels, drawn(images.labels, images.keys, 0), test_fraction)
+    kept = problem.concerns(torch.from_numpy(images.labels)).numpy()
+    if not (test & kept).any():
+        raise DataError(f"there are no images to test on at --test-fraction {test_fraction}: raise it")
+    counts = np.bincount(images.labels[kept & ~test], minlength=len(problem.classes))
+    least = int(counts[np.unique(images.labels[kept])].min())
+    if not least:
+        raise DataError("a breed has no image that is left to train on: lower --test-fraction, or prepare more images")
+    return least
+
+
+def learning_curve(
+    images: Images,
+    problem: Problem,
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    test_fraction: float,
+    cost: float,
+    on_point: Callable[[], None] = lambda: None,
+) -> Iterator[Point]:
+    """A point for each seed and size. Of a seed all sizes are tested on the same images, and a smaller size trains on
+    some of the images of a larger one.
+    """
+    kept = problem.concerns(torch.from_numpy(images.labels)).numpy()
+    for seed in seeds:
+        places = drawn(images.labels, images.keys, seed)
+        test = held_out(images.labels, places, test_fraction)
+        first = np.bincount(images.labels, weights=test, minlength=len(problem.classes))[images.labels]
+        for size in sizes:
+            yield _point(images, problem, kept & ~test & (places < first + size), kept & test, size, seed, cost)
+            on_point()
+
+
+def _point(
+    images: Images,
+    problem: Problem,
+    train: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+    size: int,
+    seed: int,
+    cost: float,
+) -> Point:
+    labels = torch.from_numpy(images.labels)
+    on, of = torch.from_numpy(train), torch.from_numpy(test)
+    weights = solve(images.rows[on], problem.signs(labels[on]), cost).weights
+    said, true = problem.said(images.rows[of] @ weights), problem.targets(labels[of])
+    answers = len(problem.answers)
+    confusion = torch.bincount(true * answers + said, minlength=answers**2).view(answers, answers).double()
+    rows = confusion.sum(1)
+    metrics = {
+        ACCURACY: float(confusion.diagonal().sum() / rows.sum()),
+        BALANCED_ACCURACY: float((confusion.diagonal()[rows > 0] / rows[rows > 0]).mean()),
+    }
+    known, there = (
+        problem.counts(np.bincount(images.labels[mask], minlength=len(problem.classes)).tolist())
+        for mask in (train, test)
+    )
+    trivial = baseline_of(known, there, problem.breed is not None)
+    return Point(size, seed, metrics, {name: trivial[name] for name in metrics})
