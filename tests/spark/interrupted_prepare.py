@@ -74,7 +74,7 @@ def main(home: str) -> None:
     folder = Path(home)
 
     def die(tasks: object) -> None:
-        if len(list((folder / "cut" / RECEIPTS).glob("*.arrow"))) >= 2:
+        if len(list((folder / "cut" / RECEIPTS).rglob("*.arrow"))) >= 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
     prepare(session("local[1,8]", workers=1), folder, "cut", on_progress=die)

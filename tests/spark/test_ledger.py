@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import interrupted_prepare
+import numpy as np
 import pytest
 from interrupted_prepare import ITEMS, PARTS, ROWS, SLOWLY, prepare
 
 from echelon.data.commit import RECEIPTS
-from echelon.data.manifest import Dataset
+from echelon.data.manifest import WRITING, Dataset
 from echelon.data.span import span_batches
 from echelon.errors import DataError
 from echelon.spark.ledger import plan_of
@@ -55,20 +56,44 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, SLOWLY: "0.4", "PYTHONPATH": str(Path(interrupted_prepare.__file__).parent)},
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     return folder
 
 
+@pytest.mark.slow
 def test_other_arguments_do_not_go_on(spark: SparkSession, killed: Path) -> None:
     with pytest.raises(DataError, match="of other files, options"):
         prepare(spark, killed, "cut", resume=True, shuffle_seed=5)
     assert list((killed / "cut" / RECEIPTS).iterdir()), "and nothing is lost by that"
 
 
+def test_other_assets_do_not_go_on(spark: SparkSession, tmp_path: Path) -> None:
+    """Tasks read them, so other rows may be in the parts that are there."""
+    with pytest.raises(RuntimeError, match="at the end"):
+        prepare(spark, tmp_path, "cut", conclude=fail, assets={"words": np.arange(3)})
+    with pytest.raises(DataError, match="of other files, options"):
+        prepare(spark, tmp_path, "cut", resume=True, assets={"words": np.arange(4)})
+
+
+def test_receipts_of_a_plan_that_nobody_cleared_away_are_not_taken(spark: SparkSession, tmp_path: Path) -> None:
+    """As where a second prepare is killed once it has begun and before it has deleted what a first one left."""
+    with pytest.raises(RuntimeError, match="at the end"):
+        prepare(spark, tmp_path, "cut", conclude=fail)
+    marker = tmp_path / "cut" / WRITING
+    with pytest.raises(RuntimeError, match="at the end"):
+        prepare(spark, tmp_path, "other", conclude=fail, shuffle_seed=5)
+    marker.write_text((tmp_path / "other" / WRITING).read_text())
+    resumed, _ = prepare(spark, tmp_path, "cut", resume=True, shuffle_seed=5)
+    clean, _ = prepare(spark, tmp_path, "clean", shuffle_seed=5)
+    assert rows(resumed) == rows(clean)
+
+
+@pytest.mark.slow
 def test_what_was_written_is_not_written_again(spark: SparkSession, killed: Path) -> None:
     before = states(killed / "cut")
-    receipts = len(list((killed / "cut" / RECEIPTS).glob("*.arrow")))
+    receipts = len(list((killed / "cut" / RECEIPTS).rglob("*.arrow")))
     assert 2 <= receipts < PARTS, "killed in the middle"
     log = killed / "log"
     log.unlink()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,30 +27,36 @@ from echelon.errors import DataError, EchelonError
 
 @dataclass(frozen=True)
 class Ledger:
-    """Where tasks leave receipts. again: how often the dataset was begun before; files get names by it, since tasks of
-    a killed driver may still write theirs.
+    """Where tasks leave receipts, of one plan. again: how often the dataset was begun before; files get names by it,
+    since tasks of a killed driver may still write theirs.
     """
 
     url: str
+    plan: str
     again: int = 0
 
     @property
     def token(self) -> str:
         return f"again{self.again}" if self.again else ""
 
+    @property
+    def _folder(self) -> str:
+        # By the plan, since who was killed as it cleared the folder may have left receipts of another one.
+        return f"{RECEIPTS}/{self.plan}"
+
     def note(self, part: int, token: str, written: pa.RecordBatch) -> None:
         """Leaves a receipt for a part: what its task wrote, as `Written.to_batch` says it."""
         content = pa.BufferOutputStream()
         with pa.ipc.new_stream(content, written.schema) as stream:
             stream.write_batch(written)
-        name = f"{RECEIPTS}/part-{part:05d}{token and '-' + token}.arrow"
-        open_storage(self.url).write(name, content.getvalue().to_pybytes())
+        name = f"part-{part:05d}{token and '-' + token}.arrow"
+        open_storage(self.url).write(f"{self._folder}/{name}", content.getvalue().to_pybytes())
 
     def receipts(self) -> Iterable[tuple[int, dict[str, Any]]]:
         """The parts with receipts, and these as rows for `Written.merged`; a part may have several."""
         storage = open_storage(self.url)
-        for entry in storage.list(RECEIPTS):
-            part = int(entry.path.rpartition("/part-")[2][:5])
+        for entry in storage.list(self._folder):
+            part = int(re.split("[-.]", entry.path.rpartition("/part-")[2])[0])
             for row in pa.ipc.open_stream(storage.read(entry.path)).read_all().to_pylist():
                 yield part, row
 
@@ -63,7 +70,7 @@ def begin(storage: Storage, plan: str, *, overwrite: bool, resume: bool) -> Ledg
     left = _left(storage) if resume else None
     if left is None:
         start(storage, overwrite, plan=plan)
-        return Ledger(storage.url)
+        return Ledger(storage.url, plan)
     if left.get("plan") != plan:
         raise DataError(
             f"what an interrupted prepare left at {storage.url} is of other files, options or another version of "
@@ -71,7 +78,7 @@ def begin(storage: Storage, plan: str, *, overwrite: bool, resume: bool) -> Ledg
         )
     again = int(left.get("again", 0)) + 1
     storage.write_json(WRITING, {**left, "again": again, "resumed": datetime.now(UTC).isoformat(timespec="seconds")})
-    return Ledger(storage.url, again)
+    return Ledger(storage.url, plan, again)
 
 
 def plan_of(values: Iterable[Any], described: Mapping[str, Any]) -> str:

@@ -144,7 +144,7 @@ def prepare_dataset(
     count = parts or _parts(items, bytes_of, bool(merge or finish))
     carriage = Carriage(finish.travelling if finish else schema, count)
     plan = plan_of(
-        [*items, rows_of, merge, finish, sums_of],
+        [*items, rows_of, merge, finish, sums_of, {name: np.asarray(array) for name, array in assets.items()}],
         {"schema": schema.to_json(), "parts": carriage.parts, "seed": shuffle_seed, "groups": row_group_mb,
          "compression": compression},
     )  # fmt: skip
