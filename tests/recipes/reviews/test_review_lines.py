@@ -99,9 +99,14 @@ def test_members_of_a_zip_follow_each_other(tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_bytes(b"".join(members))
     found = list(blocks_of(open_storage(str(tmp_path)), Span("x.gz", 0, 1)))
     assert found == [Block(1, b"a\n"), Block(2, b"bc\n"), Block(3, b"d\n")]
+    (tmp_path / "X.GZ").write_bytes(members[0] + bytes(3 << 20) + members[2])
+    found = list(blocks_of(open_storage(str(tmp_path)), Span("X.GZ", 0, 1)))
+    assert b"".join(block.content for block in found) == b"a\nbc\nd\n", "zeros that go on, and a name of another system"
     (tmp_path / "y.gz").write_bytes(gzip.compress(b"a\n") + b"no zip")
-    with pytest.raises(DamagedFile):
-        list(blocks_of(open_storage(str(tmp_path)), Span("y.gz", 0, 1)))
+    (tmp_path / "z.gz").write_bytes(bytes(100))
+    for name in ("y.gz", "z.gz"):
+        with pytest.raises(DamagedFile):
+            list(blocks_of(open_storage(str(tmp_path)), Span(name, 0, 1)))
 
 
 def test_the_mark_that_windows_puts_before_a_text_is_none_of_it(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from echelon.data.manifest import Dataset
 from echelon.data.span import span_batches
 from echelon.data.storage import open_storage
 from echelon.errors import DataError
-from echelon.recipes.reviews import sources
+from echelon.recipes.reviews import RECIPE, sources
 from echelon.recipes.reviews.cleaning import Cleaning
 from echelon.recipes.reviews.made import amazon, made_reviews, write_lines, yelp
 from echelon.recipes.reviews.options import Fitting, PrepareOptions
 from echelon.recipes.reviews.prepare import prepare
+from echelon.recipes.reviews.settings import TrainOptions
 from echelon.recipes.reviews.vocabulary import Vocabulary
+from echelon.train.config import RunConfig
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -181,6 +183,33 @@ def test_reviews_for_a_model_get_its_words_and_are_all_there_in_their_order(
     assert (dataset.info["unlabelled"], dataset.info["empty"]) == (2, 1)
     assert dataset.info["cleaning"] == {"stop_words": True, "negations": False}
     assert vocabulary_of(dataset) == ["good", "not"]
+
+
+def test_a_model_finds_reviews_in_the_fields_of_those_that_it_was_trained_on(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Commands that use a run have no flags for the names of fields."""
+    lines = [{"said": review.text, "score": review.stars, "shop": "s", "text": "?"} for review in made_reviews(60)]
+    write_lines(tmp_path / "x.jsonl", lines)
+    named = PrepareOptions(text_field="said", rating_field="score", product_field="none", test_fraction=0.2)
+    trained_on = prepare(spark, str(tmp_path / "x.jsonl"), str(tmp_path / "one"), named)
+    learner = RECIPE.learner(trained_on, TrainOptions(), RunConfig(epochs=1, batch_size=20).resolved(1))
+    dataset = RECIPE.prepare(
+        spark, str(tmp_path / "x.jsonl"), str(tmp_path / "two"), PrepareOptions(), fitting=learner, overwrite=False
+    )
+    (batch,) = span_batches(dataset, "test", None, 0, 60, 60)
+    assert batch.strings("text") == [line["said"] for line in lines]
+    assert batch["label"].tolist() == [int(line["score"] > 3) for line in lines]
+    write_lines(tmp_path / "y.jsonl", [{"body": "good"}])
+    with pytest.raises(DataError, match=r"none of the fields said, reviewText, .* which have body: give lines"):
+        RECIPE.prepare(
+            spark,
+            str(tmp_path / "y.jsonl"),
+            str(tmp_path / "three"),
+            PrepareOptions(),
+            fitting=learner,
+            overwrite=False,
+        )
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Span:
 
     @property
     def is_zipped(self) -> bool:
-        return self.path.endswith(".gz")
+        return self.path.lower().endswith(".gz")
 
 
 @dataclass(frozen=True)
@@ -128,17 +128,19 @@ def _within(file: pa.NativeFile, start: int, end: int) -> Iterator[bytes]:
 def _unzipped(file: pa.NativeFile) -> Iterator[bytes]:
     """The content of a zipped file, of one member or several, up to where it is damaged."""
     member = zlib.decompressobj(_GZIP)
-    zipped, begun = b"", False
+    zipped, begun, members = b"", False, 0
     while zipped or (zipped := file.read(_PIECE)):
+        # Some writers fill a file up with zeros.
+        if members and not begun and not (zipped := zipped.lstrip(b"\0")):
+            continue
         try:
             yield member.decompress(zipped, _PIECE)
         except zlib.error as error:
             raise DamagedFile(str(error)) from None
         zipped, begun = member.unconsumed_tail, True
         if member.eof:
-            # Some writers fill a file up with zeros.
-            zipped = member.unused_data.lstrip(b"\0")
-            member, begun = zlib.decompressobj(_GZIP), False
+            zipped = member.unused_data
+            member, begun, members = zlib.decompressobj(_GZIP), False, members + 1
     if begun:
         raise DamagedFile("it ends too early")
 

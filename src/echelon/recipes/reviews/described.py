@@ -15,7 +15,8 @@ from echelon.recipes.reviews.vocabulary import Vocabulary
 class Described:
     """classes: names in the order of the labels. words: the vocabulary, or empty where it is not known.
 
-    ids: how many there may be, all below this number. length: of "tokens". cleaning: fields of `Cleaning`.
+    ids: how many there may be, all below this number. length: of "tokens". cleaning: fields of `Cleaning`. fields:
+    those of the lines that it was made of, as fields of `Fields`; empty where nobody knows.
     """
 
     classes: tuple[str, ...]
@@ -23,6 +24,7 @@ class Described:
     ids: int
     length: int
     cleaning: dict[str, bool]
+    fields: dict[str, str | None]
 
 
 def described(dataset: Dataset) -> Described:
@@ -39,7 +41,8 @@ def described(dataset: Dataset) -> Described:
         )
     (length,) = schema.column(TOKENS).inner
     words = Vocabulary.from_asset(dataset.asset(WORDS)) if WORDS in dataset.manifest.assets else Vocabulary(())
-    return Described(tuple(info["classes"]), words.words, int(info["ids"]), length, dict(info["cleaning"]))
+    fields = dict(info.get("fields", {}))
+    return Described(tuple(info["classes"]), words.words, int(info["ids"]), length, dict(info["cleaning"]), fields)
 
 
 def counts_of(dataset: Dataset, split: str, classes: Sequence[str]) -> list[int]:

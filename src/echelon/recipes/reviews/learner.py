@@ -34,9 +34,9 @@ class ReviewsLearner(Learner):
 
     classes: names in the order of the labels. words: the vocabulary in the order of its ids; empty where it is not
     known, as that of the old HDF5 files. ids: how many there may be. length: of "tokens" in the dataset that it was
-    trained on. cleaning: fields of `Cleaning`, by which texts became words. total_steps: of the whole training, for the
-    schedule. counts: rows of each class in training. class_weights: factor on the loss of each class; empty for equal
-    ones.
+    trained on. cleaning: fields of `Cleaning`, by which texts became words. fields: of `Fields`, where reviews stood in
+    their lines. total_steps: of the whole training, for the schedule. counts: rows of each class in training.
+    class_weights: factor on the loss of each class; empty for equal ones.
     The other fields are explained at `TrainOptions`.
     """
 
@@ -63,6 +63,7 @@ class ReviewsLearner(Learner):
     schedule: str = "one-cycle"
     warmup: float = 0.1
     class_weights: list[float] = field(default_factory=list)
+    fields: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from echelon.errors import EchelonError
 from echelon.recipes.reviews.cleaning import Cleaning
 from echelon.recipes.reviews.columns import CLASSES
+from echelon.recipes.reviews.lines import Fields
 from echelon.train.config import option
 
 
@@ -55,13 +56,16 @@ class PrepareOptions:
 class Fitting:
     """What a trained model must be given: reviews prepared for it keep all this, whatever the options say.
 
-    words: of its vocabulary, in the order of their ids. length: of "tokens". classes: names in the order of the labels.
+    words: of its vocabulary, in the order of their ids. length: of "tokens". classes: names in the order of the
+    labels. fields: of the lines that it was trained on, which are looked for before those that are usual; None where
+    nobody knows.
     """
 
     words: tuple[str, ...]
     length: int
     classes: tuple[str, ...]
     cleaning: Cleaning
+    fields: Fields | None = None
 
     def require_words(self) -> None:
         """

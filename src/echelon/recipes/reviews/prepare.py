@@ -90,7 +90,7 @@ def prepare(
         source: see `find_source`. fitting: the dataset is for a trained model, to evaluate or to predict: it gets its
             vocabulary, length, classes and cleaning; each line is a row, in the lines' order, for testing unless it is
             in a folder of another split; ratings may be missing (-1), and a text without words is one that is not
-            known.
+            known. Reviews stand in the fields of those that it was trained on, or else in usual ones.
         overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to time.
 
     Raises:
@@ -102,14 +102,14 @@ def prepare(
         return prepare_tables(
             session, found, url, options, fitting=fitting, overwrite=overwrite, on_progress=on_progress
         )
-    fields = find_fields(found.storage, found.files, options, labelled=fitting is None)
+    fields = find_fields(found.storage, found.files, options, fitting=fitting)
     if fitting is not None:
         return prepare_fitting(session, found, fields, url, options, fitting, overwrite, on_progress)
     storage = open_storage(url)
     start(storage, overwrite)
     try:
         gathered, summary = _gathered(session, found, fields, storage.url_of(SCRATCH), options, on_progress)
-        require_good(summary, options.max_malformed, source)
+        require_good(summary, options.max_malformed, source, "--max-malformed lets more of them be left out")
         vocabulary = _vocabulary(session, gathered, options, on_progress)
         text, product = options.text, fields.product is not None
         schema = schema_of(options.length, vocabulary.ids, text=text, product=product)

@@ -16,6 +16,7 @@ from echelon.recipes.reviews.cleaning import Cleaning, tokens_of
 from echelon.recipes.reviews.columns import LABEL, LENGTH, TOKENS, UNLABELLED
 from echelon.recipes.reviews.export import export_hdf5
 from echelon.recipes.reviews.learner import CONFUSION, ReviewsLearner
+from echelon.recipes.reviews.lines import Fields
 from echelon.recipes.reviews.made import amazon, made_reviews, write_lines
 from echelon.recipes.reviews.mistakes import worst_mistakes
 from echelon.recipes.reviews.options import Fitting, PrepareOptions
@@ -101,7 +102,10 @@ class ReviewsRecipe(Recipe):
 
 def _fitting(learner: ReviewsLearner) -> Fitting:
     """What texts must become for a learner."""
-    return Fitting(tuple(learner.words), learner.length, tuple(learner.classes), Cleaning(**learner.cleaning))
+    text, rating = learner.fields.get("text"), learner.fields.get("rating")
+    fields = Fields(text, rating, learner.fields.get("product")) if text and rating else None
+    cleaning = Cleaning(**learner.cleaning)
+    return Fitting(tuple(learner.words), learner.length, tuple(learner.classes), cleaning, fields)
 
 
 def _ours(learner: Learner) -> ReviewsLearner:

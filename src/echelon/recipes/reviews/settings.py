@@ -120,6 +120,7 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> R
         schedule=options.schedule,
         warmup=options.warmup,
         class_weights=balanced(counts) if options.class_weights == "balanced" else [],
+        fields=its.fields,
     )
 
 

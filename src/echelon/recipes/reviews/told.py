@@ -25,8 +25,9 @@ def counts_of(splits: NDArray[np.object_], labels: NDArray[np.int64]) -> Counter
     return Counter({f"{split}/{label}": count for (split, label), count in pairs.items()})
 
 
-def require_good(summary: Summary, most: float, source: str) -> None:
-    """
+def require_good(summary: Summary, most: float, source: str, remedy: str) -> None:
+    """remedy: what can be done about malformed lines.
+
     Raises:
         DataError: more than this part of the lines are malformed; names the first of them.
     """
@@ -34,8 +35,7 @@ def require_good(summary: Summary, most: float, source: str) -> None:
     if malformed > most * lines:
         first = "; ".join(map(str, summary.reported[:3]))
         raise DataError(
-            f"{malformed} of {lines} lines of {source} are malformed, more than {most:.3g} of them "
-            f"(--max-malformed): {first}"
+            f"{malformed} of {lines} lines of {source} are malformed, more than {most:.3g} of them ({remedy}): {first}"
         )
 
 
