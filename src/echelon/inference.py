@@ -108,6 +108,7 @@ def predict_run(
     learner: Learner | None = None,
     forward: Forward = AS_IN_RUN,
     overwrite: bool = False,
+    before: Callable[[Dataset], None] | None = None,
 ) -> Dataset:
     """Writes a prediction for every row, in order, as a dataset with the same splits.
 
@@ -116,14 +117,14 @@ def predict_run(
 
     Args:
         split: default all of them. overwrite: whether a dataset at `out` may be replaced; nothing is deleted before
-        the model has predicted something.
+        the model has predicted something. before: called with the predictions while they still count as half-written.
 
     Raises:
         EchelonError: the learner predicts nothing, there is no checkpoint, there is a dataset at `out`, or `out` is
         where the rows come from.
     """
     work = _work(folder, dataset, learner, forward)
-    return write_outputs(work, Predictions(), out, place, split=split, overwrite=overwrite, info={})
+    return write_outputs(work, Predictions(), out, place, split=split, overwrite=overwrite, info={}, before=before)
 
 
 def features_run(

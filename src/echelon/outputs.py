@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -37,12 +37,13 @@ def write_outputs(
     split: str | None,
     overwrite: bool,
     info: Mapping[str, str],
+    before: Callable[[Dataset], None] | None = None,
 ) -> Dataset:
     """Writes a dataset with the same splits, in the same order.
 
     Args:
         split: default all of them. overwrite: whether a dataset at `out` may be replaced. info: what its manifest says
-        beside the run, the step of the checkpoint and the dataset that it is about.
+        beside the run, the step of the checkpoint and the dataset that it is about. before: as in `commit`.
 
     Raises:
         EchelonError: there is no such split, nothing can be made of the rows, there is a dataset at `out`, or `out` is
@@ -71,6 +72,7 @@ def write_outputs(
         {name: tuple(of_split) for name, of_split in files.items() if of_split},
         info={"run": work.run, "step": work.checkpoint.step, "dataset": dataset.url, **info},
         shuffled=False,
+        before=before,
     )
 
 

@@ -160,11 +160,18 @@ def _predict(
     if len(given) > 2:
         raise EchelonError(f"predict takes a source and a folder for the predictions, got {', '.join(given)}")
     source, out = given
+    told: list[str] = []
+
+    def complete(predictions: Dataset) -> None:
+        told.append(recipe.predicted(folder.learner, predictions))
+
     with _opened(recipe, folder.learner, folder, source, where) as dataset:
-        written = predict_run(folder, dataset, out, where, split=split, forward=forward, overwrite=overwrite)
+        written = predict_run(
+            folder, dataset, out, where, split=split, forward=forward, overwrite=overwrite, before=complete
+        )
     say(describe(written))
-    if told := recipe.predicted(folder.learner, written):
-        say(told)
+    for text in filter(None, told):
+        say(text)
 
 
 def _features(

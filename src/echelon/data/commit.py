@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,10 +76,13 @@ def commit(
     assets: Mapping[str, Asset] | None = None,
     shuffled: bool = False,
     data_url: str = "",
+    before: Callable[[Dataset], None] | None = None,
 ) -> Dataset:
     """Make the files that were written the dataset at a URL. Arguments as the fields of `Manifest`.
 
     Data files of attempts that do not count are deleted first.
+
+    before: called with the dataset while it still counts as half-written, for what shall be there whenever it is.
 
     Raises:
         DataError: there are no rows at all, a file cannot be seen here, or `info` cannot be JSON.
@@ -95,11 +98,14 @@ def commit(
     for path in present:
         if path.startswith("split=") and path not in counted:
             storage.delete(path)
+    dataset = Dataset(storage, manifest)
+    if before is not None:
+        before(dataset)
     storage.write_json(MANIFEST, manifest.to_json())
     if any(path.startswith(f"{RECEIPTS}/") for path in present):
         storage.delete_tree(RECEIPTS)
     storage.delete(WRITING)
-    return Dataset(storage, manifest)
+    return dataset
 
 
 def _check_present(storage: Storage, counted: Mapping[str, int], present: Mapping[str, int]) -> None:

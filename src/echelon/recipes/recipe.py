@@ -123,7 +123,8 @@ class Recipe(ABC):
     def predicted(self, learner: Learner, predictions: Dataset) -> str:
         """Called when `predict` has written predictions: writes them in the other forms that are wanted of a recipe.
 
-        Files may lie beside those of the dataset. What it returns is shown.
+        Files may lie beside those of the dataset, which counts as half-written until this is done. What it returns is
+        shown.
         """
         return ""
 

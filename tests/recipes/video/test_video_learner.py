@@ -121,6 +121,16 @@ def test_the_loss_is_binary_for_each_label_and_of_the_videos_that_count(means: D
     assert (float(total.detach()), weight) == (pytest.approx(float(each[counted].sum())), int(counted.sum()))
 
 
+def test_without_map_nothing_holds_the_scores_of_all_videos(means: Dataset) -> None:
+    learner = learner_of(means, mean_precision=False)
+    torch.manual_seed(0)
+    state = evaluate_span(learner, learner.model(), means, "test", (0, means.rows("test")), CONFIG)
+    found = measured(learner, [state])
+    assert set(found.metrics) == {"gap@20", "hit@1", "perr", "loss"}
+    assert not found.arrays, "the table of labels needs the same scores"
+    assert set(learner.baseline(means, "test")) == {"gap@20", "hit@1", "perr"}
+
+
 def test_two_true_labels_are_both_pushed_up(means: Dataset) -> None:
     """A categorical loss would let one of them win."""
     learner = learner_of(means)

@@ -12,18 +12,22 @@ import torch
 from made_video_dataset import video_dataset
 
 from echelon.api import Run, fit
-from echelon.data.manifest import Dataset
+from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.span import span_batches
+from echelon.driver import Place
+from echelon.errors import DataError
+from echelon.inference import predict_run
 from echelon.recipes.recipe import Shown
 from echelon.recipes.video import RECIPE
 from echelon.recipes.video.learner import CONFIDENCES, IDS, PER_LABEL, VideosLearner
 from echelon.recipes.video.made import made_means, made_ordered, made_videos, write_shards
 from echelon.recipes.video.options import PrepareOptions
 from echelon.recipes.video.settings import TrainOptions
-from echelon.recipes.video.submission import lines
+from echelon.recipes.video.submission import HEADER, lines
 from echelon.report.exhibits import Figures, Passages
 from echelon.sync import AllReduce, Averaging, DiLoCo, ParameterServer, Strategy
 from echelon.train.config import RunConfig
+from echelon.train.run import RunFolder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -73,9 +77,10 @@ def test_predictions_of_files_are_submitted_in_their_order(
     )
     assert [raw.rows(split) for split in raw.splits] == [300]
     predicted = run.predict(raw, tmp_path / "out")
-    (tmp_path / "out" / "old.csv").write_text("of another split, from before")
+    (tmp_path / "out" / "old.csv").write_text(f"{HEADER}of another split, from before")
+    (tmp_path / "out" / "mine.csv").write_text("of the user")
     assert str(tmp_path / "out" / "test.csv") in RECIPE.predicted(run.learner, predicted)
-    assert [path.name for path in (tmp_path / "out").glob("*.csv")] == ["test.csv"]
+    assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {"test.csv", "mine.csv"}
     (batch,) = span_batches(predicted, "test", ["key", IDS, CONFIDENCES], 0, 300, 300)
     with (tmp_path / "out" / "test.csv").open(newline="") as file:
         header, *submitted = csv.reader(file)
@@ -88,6 +93,28 @@ def test_predictions_of_files_are_submitted_in_their_order(
         assert list(map(float, numbers[1::2])) == pytest.approx(batch[CONFIDENCES][row].tolist(), rel=1e-5)
         assert sorted(map(float, numbers[1::2]), reverse=True) == list(map(float, numbers[1::2]))
     assert lines(batch.slice(0, 2)) == "".join(f"{key},{pairs}\n" for key, pairs in submitted[:2])
+
+
+def test_predictions_whose_submission_was_not_finished_are_half_written(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    def breaks_off(predictions: Dataset) -> None:
+        (tmp_path / "out" / "test.csv").write_text(HEADER[:9])
+        raise RuntimeError("killed")
+
+    folder, place = RunFolder(run.url), Place()
+    with pytest.raises(RuntimeError, match="killed"):
+        predict_run(folder, dataset, str(tmp_path / "out"), place, before=breaks_off)
+    with pytest.raises(DataError, match="half-written"):
+        open_dataset(str(tmp_path / "out"))
+    told: list[str] = []
+    predict_run(
+        folder, dataset, str(tmp_path / "out"), place, before=lambda p: told.append(RECIPE.predicted(run.learner, p))
+    )
+    assert all(str(tmp_path / "out" / f"{split}.csv") in told[0] for split in ("train", "test"))
+    (tmp_path / "out" / "test.csv").write_text("of the user")
+    with pytest.raises(DataError, match=r"test.csv is no submission.*move it away"):
+        RECIPE.predicted(run.learner, open_dataset(str(tmp_path / "out")))
 
 
 def test_the_report_has_the_figure_of_each_label_and_some_videos(run: Run, dataset: Dataset) -> None:

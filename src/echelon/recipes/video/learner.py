@@ -146,7 +146,8 @@ class VideosLearner(Learner):
         """The average precision of each label, of not too many for a table."""
         from echelon.recipes.video.metrics.precision import PrecisionPerLabel
 
-        return {PER_LABEL: PrecisionPerLabel()} if len(self.labels) <= _MOST_IN_A_TABLE else {}
+        shown = self.mean_precision and len(self.labels) <= _MOST_IN_A_TABLE
+        return {PER_LABEL: PrecisionPerLabel()} if shown else {}
 
     def update(self, metrics: dict[str, Metric], model: nn.Module, batch: Batch) -> None:
         targets = batch[TARGETS]

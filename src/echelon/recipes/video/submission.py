@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
 from echelon.data.span import span_batches
+from echelon.data.storage import Storage
+from echelon.errors import DataError
 from echelon.recipes.video.columns import KEY
 from echelon.recipes.video.learner import CONFIDENCES, IDS
 
@@ -25,11 +27,18 @@ _ROWS_AT_ONCE = 4096
 def write_submissions(predictions: Dataset) -> list[str]:
     """Writes beside each split of some predictions "<split>.csv", in their order; the URLs of the files.
 
-    Those that are there from earlier predictions are deleted first. One batch at a time is held in memory.
+    Those that are there from earlier predictions are deleted first, other files of this ending stay. One batch at a
+    time is held in memory.
+
+    Raises:
+        DataError: a file that is no submission has one of these names.
     """
     storage = predictions.storage
     for old in [entry.path for entry in storage.list(recursive=False) if entry.path.endswith(SUFFIX)]:
-        storage.delete(old)
+        if _is_submission(storage, old):
+            storage.delete(old)
+        elif old.removesuffix(SUFFIX) in predictions.splits:
+            raise DataError(f"{storage.url_of(old)} is no submission, and one shall be written there: move it away")
     urls = []
     for split in predictions.splits:
         path = f"{split}{SUFFIX}"
@@ -40,6 +49,12 @@ def write_submissions(predictions: Dataset) -> list[str]:
                 file.write(lines(batch).encode())
         urls.append(storage.url_of(path))
     return urls
+
+
+def _is_submission(storage: Storage, path: str) -> bool:
+    """Whether a file is one, or what a killed writer left of one."""
+    with storage.open_input(path) as file:
+        return HEADER.encode().startswith(file.read(len(HEADER)))
 
 
 def lines(batch: Batch) -> str:
