@@ -72,10 +72,14 @@ def test_a_run_reads_raw_lines_and_single_texts_without_its_dataset(
     answers = [json.loads(line) for line in answered.out.splitlines()]
     assert [answer["label"] for answer in answers] == batch.strings("label")
     assert batch.strings("text") == [line["text"] for line in others]
+    assert [answer["known"] for answer in answers] == batch["known"].tolist()
     assert [answer["probability"] for answer in answers] == pytest.approx(batch["probability"].tolist(), abs=1e-5)
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert echelon("reviews", "predict", run, "-").out == ""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\nxq\n")))
+    empty = echelon("reviews", "predict", run, "-").out.splitlines()
+    assert [json.loads(line)["known"] for line in empty] == [0, 0], "each line has its answer, which says what it is of"
     nowhere = echelon("reviews", "predict", run, raw)
     assert nowhere.code == 1
     assert "say where the predictions shall go" in nowhere.err

@@ -151,6 +151,14 @@ def test_single_reviews_become_what_prepare_makes_of_them(dataset: Dataset) -> N
     assert batch["tokens"].shape == (60, LENGTH)
 
 
+def test_an_answer_tells_of_how_many_words_it_speaks(dataset: Dataset) -> None:
+    """A model is as sure as ever of a text that says nothing to it."""
+    subject = learner(dataset)
+    texts = ["a good coat", "", "?!", "zxqj", "good " * (LENGTH + 5), "zxqj not"]
+    batch = subject.prepare(RECIPE.batch_of(subject, texts), None)
+    assert subject.predict(subject.model().eval(), batch)["known"].tolist() == [3, 0, 0, 0, LENGTH, 1]
+
+
 def test_a_model_without_words_reads_no_text(dataset: Dataset) -> None:
     with pytest.raises(EchelonError, match="old HDF5 files have no vocabulary"):
         RECIPE.batch_of(replace(learner(dataset), words=[]), ["good"])

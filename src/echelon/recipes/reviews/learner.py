@@ -16,6 +16,7 @@ from echelon.errors import EchelonError
 from echelon.recipes.reviews.columns import LABEL, LENGTH, PAD, TOKENS, UNKNOWN, UNLABELLED
 from echelon.recipes.reviews.described import check_fits, check_labelled, counts_of
 from echelon.recipes.reviews.models.choice import Sizes, network
+from echelon.recipes.reviews.models.padding import inside
 from echelon.train.learner import Learner
 from echelon.train.majority import majority_baseline
 from echelon.train.schedules import SCHEDULES, rate
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 CONFUSION = "confusion"
 """The array with the confusion matrix."""
+KNOWN = "known"
+"""The column of predictions with the number of known words."""
 _FORGOTTEN = 1
 
 
@@ -132,6 +135,10 @@ class ReviewsLearner(Learner):
         return majority_baseline(self.counts, there)
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
-        """The name of the most probable class and its probability, float32 [n]."""
-        probability, label = model(batch[TOKENS], batch[LENGTH]).float().softmax(1).max(1)
-        return {LABEL: [self.classes[i] for i in label.tolist()], "probability": probability}
+        """The name of the most probable class, its probability, float32 [n], and how many of the words that were read
+        are known, int64 [n]: where none is, the answer says nothing of the text.
+        """
+        tokens, lengths = batch[TOKENS], batch[LENGTH]
+        probability, label = model(tokens, lengths).float().softmax(1).max(1)
+        known = (inside(tokens, lengths) & (tokens > UNKNOWN)).sum(1)
+        return {LABEL: [self.classes[i] for i in label.tolist()], "probability": probability, KNOWN: known}
