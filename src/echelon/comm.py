@@ -103,8 +103,8 @@ class Comm:
         """Returns when all ranks came here."""
         self.sum([torch.zeros(1)])
 
-    def gather_bytes(self, data: bytes) -> list[bytes]:
-        """What every rank gave, in rank order, on every rank."""
+    def gather_bytes(self, data: bytes, *, everywhere: bool = True) -> list[bytes]:
+        """What every rank gave, in rank order, on every rank; else on rank 0 only, and nothing on the others."""
         if self.world.size == 1:
             return [data]
         with self._waiting("gather"):
@@ -114,11 +114,14 @@ class Comm:
             longest = int(sizes.max())
             mine = torch.zeros(longest, dtype=torch.uint8)
             mine[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else mine[:0]
-            parts = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.world.size)]
-            if longest:
+            wanted = everywhere or self.world.is_first
+            parts = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.world.size)] if wanted else []
+            if longest and everywhere:
                 dist.all_gather(parts, mine)
-            self.bytes_sent += longest
-        return [part[: int(size)].numpy().tobytes() for part, size in zip(parts, sizes, strict=True)]
+            elif longest:
+                dist.gather(mine, parts if wanted else None, dst=0)
+            self.bytes_sent += longest if everywhere or not self.world.is_first else 0
+        return [part[: int(size)].numpy().tobytes() for part, size in zip(parts, sizes, strict=wanted)]
 
     def begin_sum(self, tensor: Tensor) -> "Pending":
         """Begins to replace a tensor by its sum over the ranks, with the same bits on every rank.

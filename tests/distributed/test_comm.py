@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-from gang import processes
+from together import together
 
 from echelon.buckets import BUCKET_BYTES
-from echelon.comm import Comm, connect
-from echelon.errors import CommunicationError
+from echelon.comm import Comm
 from echelon.sync.buffers import exchange
 from echelon.sync.protocol import Tally
-from echelon.world import World
-
-
-def together(size: int, folder: Path, work: Callable[[Comm], object], present: int | None = None) -> list:
-    """What `work` gives on each rank, as JSON; of the first `present` ranks if not all come."""
-    arguments = [(World(rank, size), folder, work) for rank in range(size if present is None else present)]
-    ranks = [processes.Process(target=_rank, args=a) for a in arguments]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(60)
-    assert not any(process.is_alive() for process in ranks)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(len(ranks))]
-
-
-def _rank(world: World, folder: Path, work: Callable[[Comm], object]) -> None:
-    sys.stderr = open(folder / f"{world.rank}.txt", "w")  # noqa: SIM115 (until the process ends)
-    torch.set_num_threads(1)
-    torch.manual_seed(world.rank)
-    try:
-        store = dist.FileStore(str(folder / "store"), world.size)
-        with connect(world, store, interface="lo", seconds=3) as comm:
-            result = work(comm)
-    except CommunicationError as error:
-        result = str(error)
-    (folder / f"{world.rank}.json").write_text(json.dumps(result))
 
 
 def _everything(comm: Comm) -> dict:
@@ -61,6 +30,7 @@ def _everything(comm: Comm) -> dict:
         "largest": largest.tolist(),
         "first": [tensor.tolist() for tensor in first],
         "gathered": [part.decode() for part in comm.gather_bytes(b"ab" * rank)],
+        "gathered by one": [part.decode() for part in comm.gather_bytes(b"ab" * rank, everywhere=False)],
         "bytes": comm.bytes_sent,
         "sent for": [comm.bytes_sent - before, sum(t.numel() * 4 for t in big)],
         "bits": [tensor.view(torch.int32).long().sum().item() for tensor in big],
@@ -75,6 +45,7 @@ def test_collectives_of_three_ranks(tmp_path: Path) -> None:
         assert result["largest"] == [2, 0, 7]
         assert result["first"] == [[0.5] * 3, True, 0]
         assert result["gathered"] == ["", "ab", "abab"]
+        assert result["gathered by one"] == (["", "ab", "abab"] if result is results[0] else [])
         assert result["bits"] == results[0]["bits"], "a sum has the same bits on every rank"
         assert result["seconds"] > 0
 

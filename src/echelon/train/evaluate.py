@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,7 +91,28 @@ def evaluate_span(
 def evaluate(
     learner: Learner, model: nn.Module, dataset: Dataset, split: str, config: RunConfig, comm: Comm
 ) -> Measured:
-    """The metrics over a whole split, the same on every rank. All ranks call it together."""
+    """The metrics over a whole split, the same on every rank. All ranks call it together.
+
+    The states of all ranks are only held by rank 0, since exact metrics of rankings have one number for each score.
+
+    Raises:
+        EchelonError: the metrics cannot be computed of them; the message is that of rank 0.
+    """
     span = span_of(dataset.rows(split), comm.world.rank, comm.world.size)
-    parts = comm.gather_bytes(evaluate_span(learner, model, dataset, split, span, config))
-    return measured(learner, parts)
+    parts = comm.gather_bytes(evaluate_span(learner, model, dataset, split, span, config), everywhere=False)
+    if comm.world.size == 1:
+        return measured(learner, parts)
+    told = b""
+    failure: Exception | None = None
+    if comm.world.is_first:
+        try:
+            told = json.dumps(asdict(measured(learner, parts))).encode()
+        except Exception as error:
+            # The others wait to be told, and would do so until the deadline.
+            failure, told = error, json.dumps({"failure": str(error)}).encode()
+    found = json.loads(comm.gather_bytes(told)[0])
+    if failure is not None:
+        raise failure
+    if "failure" in found:
+        raise EchelonError(found["failure"])
+    return Measured(**found)

@@ -42,7 +42,8 @@ def states_to_bytes(metrics: Mapping[str, Metric]) -> bytes:
             if isinstance(value, list):
                 if not value:
                     continue
-                value = torch.cat([torch.atleast_1d(v) for v in value])
+                tensors[f"{name}/{state}"] = torch.cat([torch.atleast_1d(v) for v in value]).detach().cpu()
+                continue
             # A copy: safetensors refuses states that share memory, as the defaults of some metrics do.
             tensors[f"{name}/{state}"] = value.detach().to("cpu", copy=True).contiguous()
     return save(tensors)
@@ -100,7 +101,7 @@ def _set_merged(name: str, metric: Metric, state: str, values: list[Tensor]) -> 
             f"by {how}; use one whose states are summed or concatenated"
         )
     if isinstance(metric._defaults[state], list):
-        setattr(metric, state, [torch.cat(values)] if values else [])
+        setattr(metric, state, values)
     else:
         setattr(metric, state, merge(values))
 

@@ -83,13 +83,15 @@ class MeanAveragePrecision(Metric):
         """The average precision of each label, float64 [labels]; NaN for those that no video has. Of no videos []."""
         if not len(self.scores):
             return torch.empty(0, dtype=torch.float64)
-        scores = _joined(self.scores)
+        parts = self.scores if isinstance(self.scores, list) else [self.scores]
         packed = _joined(self.targets).numpy()
         found = []
-        for label in range(scores.shape[1]):
+        for label in range(parts[0].shape[1]):
             hits = torch.from_numpy(packed[:, label // 8] >> (7 - label % 8) & 1).bool()
             positives = int(hits.sum())
-            found.append(average_precision(scores[:, label], hits, positives) if positives else math.nan)
+            # One label at a time, since all scores a second time may be more than there is memory for.
+            scores = torch.cat([part[:, label] for part in parts])
+            found.append(average_precision(scores, hits, positives) if positives else math.nan)
         return torch.tensor(found, dtype=torch.float64)
 
     def compute(self) -> Tensor:
