@@ -11,6 +11,7 @@ import pytest
 from broken_records import file_of, flipped, starts
 
 from echelon.data.cells import decode, encode
+from echelon.data.division import Division
 from echelon.data.storage import Storage, open_storage
 from echelon.recipes.video.columns import AUDIO, FRAME, KEY, LABELS, RGB
 from echelon.recipes.video.damage import by_file
@@ -18,7 +19,7 @@ from echelon.recipes.video.examples import Form
 from echelon.recipes.video.made import made_videos, to_record
 from echelon.recipes.video.options import PrepareOptions
 from echelon.recipes.video.placed import Locate, fetched
-from echelon.recipes.video.sources import Division, find_shards
+from echelon.recipes.video.sources import find_shards
 from echelon.recipes.video.tfrecord import HEAD
 from echelon.spark.prepare import Finished, Problem, Rows
 

@@ -13,6 +13,7 @@ import pytest
 from broken_records import file_of, flipped, starts, write
 from numpy.typing import NDArray
 
+from echelon.data.division import TEST, TRAIN, Division
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.span import span_batches
 from echelon.errors import DataError
@@ -34,7 +35,6 @@ from echelon.recipes.video.examples import Form
 from echelon.recipes.video.made import Means, Video, made_means, made_videos, to_record, write_shards
 from echelon.recipes.video.options import PrepareOptions
 from echelon.recipes.video.prepare import prepare
-from echelon.recipes.video.sources import TEST, TRAIN, Division
 from echelon.recipes.video.tfrecord import HEAD, TAIL
 
 if TYPE_CHECKING:

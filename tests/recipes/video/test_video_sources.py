@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from echelon.data.division import TEST, TRAIN, VAL
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.video.options import PrepareOptions
-from echelon.recipes.video.sources import TEST, TRAIN, VAL, Division, find_shards, split_by_name
+from echelon.recipes.video.sources import find_shards, split_by_name
 
 NAMES = ("train0000.tfrecord", "train0001.tfrecord", "train0002.tfrecord", "train0003.tfrecord",
          "validate0000.tfrecord", "validate0001.tfrecord", "test0000.tfrecord")  # fmt: skip
@@ -76,17 +77,6 @@ def test_a_larger_part_holds_the_smaller_one_and_every_split_keeps_some(folder: 
     assert all(set(smaller) <= set(larger) for smaller, larger in pairwise(parts))
     assert [len(part) for part in parts] == [3, 3, 4, 6, 7]
     assert all(set(part.values()) == {TRAIN, VAL, TEST} for part in parts)
-
-
-def test_ids_divide_videos_whatever_others_there_are() -> None:
-    keys = [f"{number:04d}" for number in range(4000)]
-    division = Division(0.2, seed=0)
-    splits = [division.split_of(key) for key in keys]
-    assert splits.count(TEST) == pytest.approx(800, abs=80)
-    assert [division.split_of(key) for key in reversed(keys)] == splits[::-1]
-    assert [Division(0.2, seed=1).split_of(key) for key in keys] != splits
-    assert {Division(0, 0).split_of(key) for key in keys} == {TRAIN}
-    assert {Division(1, 0).split_of(key) for key in keys} == {TEST}
 
 
 def test_what_cannot_be_used_is_said(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

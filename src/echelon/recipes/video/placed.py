@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echelon.data.cells import Decoded
+from echelon.data.division import TRAIN, Division
 from echelon.data.schema import Column, Schema
 from echelon.data.storage import Storage
 from echelon.errors import DataError
@@ -17,7 +18,7 @@ from echelon.recipes.video.damage import told
 from echelon.recipes.video.examples import Example, Form, key_at_front, key_of
 from echelon.recipes.video.rows import CUT, cut_of, values_of, video_of
 from echelon.recipes.video.shards import beginnings, contents_at
-from echelon.recipes.video.sources import TRAIN, Division, Shard
+from echelon.recipes.video.sources import Shard
 from echelon.recipes.video.tfrecord import Loss, Place
 from echelon.spark import prepare as spark
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echelon.data.cells import Decoded
+from echelon.data.division import TRAIN, Division
 from echelon.data.manifest import Dataset
 from echelon.data.storage import Storage
 from echelon.errors import DataError
@@ -35,7 +36,7 @@ from echelon.recipes.video.options import PrepareOptions
 from echelon.recipes.video.placed import Locate, fetched
 from echelon.recipes.video.rows import CUT, cut_of, values_of, video_of
 from echelon.recipes.video.shards import contents
-from echelon.recipes.video.sources import TRAIN, Division, Shard, find_shards
+from echelon.recipes.video.sources import Shard, find_shards
 from echelon.recipes.video.tfrecord import Loss
 from echelon.recipes.video.vocabulary import read_vocabulary
 from echelon.spark import prepare as spark

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from echelon.data.division import TEST, TRAIN, VAL
 from echelon.data.files import files_at
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
@@ -19,7 +20,6 @@ SUPPORTED = (
     "TFRecord files of YouTube-8M, of frames or of videos, as they are published (*.tfrecord, also .gz): "
     "a folder of them, or one"
 )
-TRAIN, VAL, TEST = "train", "val", "test"
 _NAMES = re.compile(r".*\.tfrecords?(\.gz)?")
 _SPLITS = (("train", TRAIN), ("validat", VAL), ("test", TEST))
 """How the names of public shards and of their folders begin."""
@@ -37,18 +37,6 @@ class Shard:
     @property
     def is_zipped(self) -> bool:
         return self.path.endswith(".gz")
-
-
-@dataclass(frozen=True)
-class Division:
-    """How videos are divided by their ids. test_fraction: part to test on; 1 for everything."""
-
-    test_fraction: float
-    seed: int
-
-    def split_of(self, key: str) -> str:
-        """The split of a video, wherever it is and whatever others there are."""
-        return TEST if _place(f"{self.seed}/{key}") < self.test_fraction else TRAIN
 
 
 def find_shards(url: str, options: PrepareOptions, *, everything: bool = False) -> tuple[Storage, tuple[Shard, ...]]:
