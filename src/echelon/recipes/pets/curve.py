@@ -15,8 +15,9 @@ from echelon.errors import DataError
 from echelon.recipes.pets.division import drawn, held_out
 from echelon.recipes.pets.measures import baseline_of
 from echelon.recipes.pets.problem import Problem
-from echelon.recipes.pets.svm import solve
+from echelon.recipes.pets.svm import solve, useful_threads
 from echelon.train.classification import ACCURACY, BALANCED_ACCURACY
+from echelon.world import threads
 
 USUAL = tuple(range(20, 181, 20))
 """Training images of each breed, as far as there are so many."""
@@ -118,14 +119,16 @@ def _point(
 ) -> Point:
     labels = torch.from_numpy(images.labels)
     on, of = torch.from_numpy(train), torch.from_numpy(test)
-    weights = solve(images.rows[on], problem.signs(labels[on]), cost).weights
+    rows, signs = images.rows[on], problem.signs(labels[on])
+    with threads(useful_threads(rows, signs, torch.get_num_threads())):
+        weights = solve(rows, signs, cost).weights
     said, true = problem.said(images.rows[of] @ weights), problem.targets(labels[of])
     answers = len(problem.answers)
     confusion = torch.bincount(true * answers + said, minlength=answers**2).view(answers, answers).double()
-    rows = confusion.sum(1)
+    counted = confusion.sum(1)
     metrics = {
-        ACCURACY: float(confusion.diagonal().sum() / rows.sum()),
-        BALANCED_ACCURACY: float((confusion.diagonal()[rows > 0] / rows[rows > 0]).mean()),
+        ACCURACY: float(confusion.diagonal().sum() / counted.sum()),
+        BALANCED_ACCURACY: float((confusion.diagonal()[counted > 0] / counted[counted > 0]).mean()),
     }
     known, there = (
         problem.counts(np.bincount(images.labels[mask], minlength=len(problem.classes)).tolist())

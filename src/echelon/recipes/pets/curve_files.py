@@ -66,7 +66,8 @@ def _drawn(points: Sequence[Point]) -> Figure:
     for (name, label), colour in zip(NAMES.items(), SERIES):
         rows = spread(points, name)
         size, mean, low, high = zip(*rows, strict=True)
-        lines.append(Line(label, size, mean, colour, low, high))
+        # Dashed, since of two breeds with as many images both are the same.
+        lines.append(Line(label, size, mean, colour, low, high, dashed=name == BALANCED_ACCURACY))
         trivial = fmean(point.baseline[name] for point in points)
         references.append(Reference(f"trivial {label} {trivial:.3f}", trivial))
     if abs(references[0].value - references[1].value) < 0.02:

@@ -19,11 +19,12 @@ from echelon.recipes.pets.columns import FEATURES, LABEL, described
 from echelon.recipes.pets.networks.extractor import Extractor
 from echelon.recipes.pets.options import Fitting
 from echelon.recipes.pets.problem import EVERY, Problem
-from echelon.recipes.pets.svm import MOST_STEPS, solve
+from echelon.recipes.pets.svm import MOST_STEPS, solve, useful_threads
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.schedules import SCHEDULES, rate
 from echelon.train.solved import OnStep, SolvedLearner
+from echelon.world import threads
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -209,13 +210,14 @@ class InMemorySvmLearner(SvmLearner, SolvedLearner):
         wide = with_bias(model.scaled(torch.from_numpy(features).to(device)))
         signs = self.problem.signs(torch.from_numpy(labels).to(device))
         scale = 1 / (self.cost * rows)
-        found = solve(
-            wide,
-            signs,
-            self.cost,
-            most_steps=self.iterations,
-            on_step=lambda step, objective: on_step(step, objective * scale),
-        )
+        with threads(useful_threads(wide, signs, config.cpus_per_worker)):
+            found = solve(
+                wide,
+                signs,
+                self.cost,
+                most_steps=self.iterations,
+                on_step=lambda step, objective: on_step(step, objective * scale),
+            )
         with torch.no_grad():
             model.linear.weight.copy_(found.weights[:-1].T)
             model.linear.bias.copy_(found.weights[-1])

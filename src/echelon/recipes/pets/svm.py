@@ -25,6 +25,7 @@ _MOST_PRODUCTS = 100
 _SEARCH_STEPS = 40
 _MOST_EXACT = 300
 _TINY = 1e-30
+_NUMBERS_A_THREAD = 1 << 26
 
 OnStep = Callable[[int, float], None]
 
@@ -41,6 +42,11 @@ class Solution:
     objective: Tensor
     gap: Tensor
     steps: int
+
+
+def useful_threads(rows: Tensor, signs: Tensor, most: int) -> int:
+    """How many threads to solve with: on a busy machine waiting for each other takes longer than a small problem."""
+    return max(1, min(most, rows.numel() * signs.shape[1] // _NUMBERS_A_THREAD))
 
 
 def solve(
