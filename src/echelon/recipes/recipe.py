@@ -16,6 +16,7 @@ from echelon.errors import EchelonError
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.run import RunFolder
+from echelon.train.schedules import rescaled
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -98,8 +99,11 @@ class Recipe(ABC):
         return dataset
 
     def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
-        """The stored learner of a run that goes on with a configuration, which may have more epochs."""
-        return learner
+        """The stored learner of a run that goes on with a configuration, which may have more epochs.
+
+        Without another one, `total_steps` of a learner that has it among its changeable fields is made to fit.
+        """
+        return rescaled(learner, dataset, config)
 
     def batch_of(self, learner: Learner, items: Sequence[str]) -> Batch:
         """Single items, such as texts or paths, as rows of a dataset that fits a learner, to be predicted at once.

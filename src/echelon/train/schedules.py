@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any, cast
 
 from echelon.data.manifest import Dataset
 from echelon.data.plan import steps_in_epoch
 from echelon.train.config import RunConfig
+from echelon.train.learner import Learner
 from echelon.train.stopping import last_step
 from echelon.train.worker import SPLIT, check_trainable
 
+TOTAL_STEPS = "total_steps"
 SCHEDULES = ("constant", "step", "poly", "cosine", "one-cycle")
 
 
@@ -51,3 +55,13 @@ def total_steps(dataset: Dataset, config: RunConfig) -> int:
     """
     check_trainable(dataset)
     return last_step(config, steps_in_epoch(dataset.rows(SPLIT), config.resolved_batch_size))
+
+
+def rescaled(learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
+    """The same learner with its schedule stretched over the steps of another configuration, if it says by a changeable
+    field `total_steps` how many these are.
+    """
+    if TOTAL_STEPS not in learner.changeable:
+        return learner
+    stretched: Learner = replace(cast(Any, learner), **{TOTAL_STEPS: total_steps(dataset, config)})
+    return stretched

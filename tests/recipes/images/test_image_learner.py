@@ -16,9 +16,10 @@ from echelon.recipes.images.learner import WINDOW, ImagesLearner
 from echelon.recipes.images.made import made_images
 from echelon.recipes.images.options import ImagesOptions
 from echelon.recipes.images.samples import samples, thumbnail
-from echelon.recipes.images.settings import learner_for, rescaled
+from echelon.recipes.images.settings import learner_for
 from echelon.train.config import RunConfig
 from echelon.train.learner import describe, rebuild
+from echelon.train.schedules import rescaled
 
 
 def learner(**fields) -> ImagesLearner:

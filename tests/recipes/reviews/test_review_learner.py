@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -157,6 +158,18 @@ def test_an_answer_tells_of_how_many_words_it_speaks(dataset: Dataset) -> None:
     texts = ["a good coat", "", "?!", "zxqj", "good " * (LENGTH + 5), "zxqj not"]
     batch = subject.prepare(RECIPE.batch_of(subject, texts), None)
     assert subject.predict(subject.model().eval(), batch)["known"].tolist() == [3, 0, 0, 0, LENGTH, 1]
+
+
+class FixedReviews(ReviewsLearner):
+    changeable: ClassVar[tuple[str, ...]] = ()
+
+
+def test_a_longer_training_stretches_the_schedule_where_the_learner_allows_it(dataset: Dataset) -> None:
+    subject = learner(dataset)
+    longer = replace(CONFIG, epochs=3 * CONFIG.epochs)
+    assert RECIPE.resumed(subject, dataset, longer) == replace(subject, total_steps=3 * subject.total_steps)
+    fixed = FixedReviews(**{field.name: getattr(subject, field.name) for field in fields(subject)})
+    assert RECIPE.resumed(fixed, dataset, longer) is fixed
 
 
 def test_a_model_without_words_reads_no_text(dataset: Dataset) -> None:

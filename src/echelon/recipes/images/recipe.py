@@ -13,7 +13,7 @@ from echelon.recipes.images.made import write_digits
 from echelon.recipes.images.options import ImagesOptions, PrepareOptions
 from echelon.recipes.images.prepare import prepare
 from echelon.recipes.images.samples import samples
-from echelon.recipes.images.settings import defaults_of, learner_for, rescaled
+from echelon.recipes.images.settings import defaults_of, learner_for
 from echelon.recipes.images.sources import SUPPORTED
 from echelon.recipes.recipe import Command, Demo, Recipe, Shown
 from echelon.report.exhibits import Exhibit, Gallery
@@ -60,9 +60,6 @@ class ImagesRecipe(Recipe):
 
     def learner(self, dataset: Dataset, options: ImagesOptions, config: RunConfig) -> Learner:
         return learner_for(dataset, options, config)
-
-    def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
-        return rescaled(_ours(learner), dataset, config)
 
     def exhibits(self, learner: Learner, arrays: Mapping[str, Any], shown: Shown | None) -> Iterable[Exhibit]:
         if shown is None:

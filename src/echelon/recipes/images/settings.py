@@ -82,8 +82,3 @@ def learner_for(dataset: Dataset, options: ImagesOptions, config: RunConfig) -> 
         mirror=solver.mirror,
         raw_channels=dataset.info.get("raw_channels", "bgr"),
     )
-
-
-def rescaled(learner: ImagesLearner, dataset: Dataset, config: RunConfig) -> ImagesLearner:
-    """The same learner with its schedule stretched over the steps of another configuration."""
-    return replace(learner, total_steps=total_steps(dataset, config))

@@ -47,7 +47,7 @@ def prepare_fitting(
     schema = schema_of(fitting.length, vocabulary.ids, text=options.text, product=fields.product is not None)
 
     def conclude(summary: Summary) -> Addition:
-        require_good(summary, options.max_malformed, source.storage.url, "mend them, or leave them out")
+        require_good(summary, options.max_malformed, source.url, "mend them, or leave them out")
         rows, counts = summary.rows, summary.counts
         info = described(fitting.classes, rows, counts, summary, fields, fitting.cleaning, vocabulary.ids)
         return Addition(info, {VOCABULARY: vocabulary.to_asset()})

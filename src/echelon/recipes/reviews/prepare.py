@@ -109,7 +109,7 @@ def prepare(
     start(storage, overwrite)
     try:
         gathered, summary = _gathered(session, found, fields, storage.url_of(SCRATCH), options, on_progress)
-        require_good(summary, options.max_malformed, source, "--max-malformed lets more of them be left out")
+        require_good(summary, options.max_malformed, found.url, "--max-malformed lets more of them be left out")
         vocabulary = _vocabulary(session, gathered, options, on_progress)
         text, product = options.text, fields.product is not None
         schema = schema_of(options.length, vocabulary.ids, text=text, product=product)

@@ -21,7 +21,7 @@ from echelon.recipes.reviews.made import amazon, made_reviews, write_lines
 from echelon.recipes.reviews.mistakes import worst_mistakes
 from echelon.recipes.reviews.options import Fitting, PrepareOptions
 from echelon.recipes.reviews.prepare import prepare
-from echelon.recipes.reviews.settings import TrainOptions, defaults_of, learner_for, rescaled
+from echelon.recipes.reviews.settings import TrainOptions, defaults_of, learner_for
 from echelon.recipes.reviews.sources import SUPPORTED
 from echelon.recipes.reviews.vocabulary import Vocabulary
 from echelon.report.exhibits import ConfusionMatrix, Exhibit
@@ -72,9 +72,6 @@ class ReviewsRecipe(Recipe):
 
     def learner(self, dataset: Dataset, options: TrainOptions, config: RunConfig) -> Learner:
         return learner_for(dataset, options, config)
-
-    def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
-        return rescaled(_ours(learner), dataset, config)
 
     def batch_of(self, learner: Learner, items: Sequence[str]) -> Batch:
         """Reviews as they were written."""

@@ -128,8 +128,3 @@ def balanced(counts: list[int]) -> list[float]:
     """Weights with which each class that has rows counts alike, and all rows together as before: their mean is 1."""
     occurring = sum(count > 0 for count in counts)
     return [sum(counts) / (occurring * count) if count else 0.0 for count in counts]
-
-
-def rescaled(learner: ReviewsLearner, dataset: Dataset, config: RunConfig) -> ReviewsLearner:
-    """The same learner with its schedule stretched over the steps of another configuration."""
-    return replace(learner, total_steps=total_steps(dataset, config))

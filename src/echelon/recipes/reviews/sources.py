@@ -35,8 +35,9 @@ _ZIPPED = 3
 
 @dataclass(frozen=True)
 class Source:
-    """Files of reviews. hdf5: whether they are of the old kind."""
+    """Files of reviews. url: what the user called them. hdf5: whether they are of the old kind."""
 
+    url: str
     storage: Storage
     files: tuple[Span, ...]
     hdf5: bool = False
@@ -58,7 +59,7 @@ def find_source(url: str) -> Source:
         there = f"there are {len(entries)} files, such as {entries[0].path}" if entries else "there are no files"
         raise DataError(f"no reviews were found at {url}: {there}. Supported is {SUPPORTED}")
     files = [Span(entry.path, 0, entry.size, 1, _split_of(entry)) for entry in lines or old]
-    return Source(storage, tuple(sorted(files, key=lambda file: (_FIRST.index(file.split), file.path))), bool(old))
+    return Source(url, storage, tuple(sorted(files, key=lambda file: (_FIRST.index(file.split), file.path))), bool(old))
 
 
 def divided(session: SparkSession, source: Source) -> tuple[Span, ...]:

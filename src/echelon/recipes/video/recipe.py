@@ -16,7 +16,7 @@ from echelon.recipes.video.learner import PER_LABEL, VideosLearner
 from echelon.recipes.video.made import made_videos, write_shards
 from echelon.recipes.video.options import PrepareOptions
 from echelon.recipes.video.prepare import prepare
-from echelon.recipes.video.settings import DEFAULTS, TrainOptions, learner_for, rescaled
+from echelon.recipes.video.settings import DEFAULTS, TrainOptions, learner_for
 from echelon.recipes.video.sources import SUPPORTED
 from echelon.recipes.video.submission import write_submissions
 from echelon.report.exhibits import Exhibit
@@ -66,9 +66,6 @@ class VideoRecipe(Recipe):
 
     def learner(self, dataset: Dataset, options: TrainOptions, config: RunConfig) -> Learner:
         return learner_for(dataset, options, config)
-
-    def resumed(self, learner: Learner, dataset: Dataset, config: RunConfig) -> Learner:
-        return rescaled(_ours(learner), dataset, config)
 
     def predicted(self, learner: Learner, predictions: Dataset) -> str:
         return f"for the challenge: {', '.join(write_submissions(predictions))}"

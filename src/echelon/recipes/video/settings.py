@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -139,8 +139,3 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> V
         schedule=options.schedule,
         warmup=options.warmup,
     )
-
-
-def rescaled(learner: VideosLearner, dataset: Dataset, config: RunConfig) -> VideosLearner:
-    """The same learner with its schedule stretched over the steps of another configuration."""
-    return replace(learner, total_steps=total_steps(dataset, config))
