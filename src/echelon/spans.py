@@ -7,6 +7,7 @@ the description of written files, never rows.
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Work:
 
 
 _END = b"\n"
+_SENT, _STORED = b"s", b"f"
+_MOST_SENT = 16 << 20
+"""Bytes that a task of Spark answers with; of all tasks a driver takes 1 GB (spark.driver.maxResultSize)."""
 _log = logging.getLogger(__name__)
 
 Use = Callable[[Work, nn.Module, Share], bytes]
@@ -76,15 +80,11 @@ def shares_of(dataset: Dataset, splits: Sequence[str], place: Place) -> list[Sha
 
 def over(place: Place, work: Work, use: Use, shares: Sequence[Share]) -> list[bytes]:
     """What is made of the shares, in their order."""
-    task = _Task(work, use)
     if place.on_spark:
-        from echelon.spark.job import run_tasks
-        from echelon.spark.session import session
-
-        answers = run_tasks(session(place.master, place.workers, place.conf, gang=False), task, shares)
+        answers = _by_tasks(place, work, use, shares)
     else:
         device = device_here(work.config)
-        answers = [task.on(device, share) for share in shares]
+        answers = [_on(device, work, use, share) for share in shares]
     told = [answer.partition(_END) for answer in answers]
     for remark in sorted({remark for remark, _, _ in told if remark}):
         _log.warning("%s", remark.decode())
@@ -113,25 +113,46 @@ def computing(config: RunConfig, device: torch.device) -> Iterator[str]:
         yield remark
 
 
+def _on(device: torch.device, work: Work, use: Use, share: Share) -> bytes:
+    """The model is loaded, then used for a share. Before what is made of it stands what the user should know."""
+    with computing(work.config, device) as remark:
+        trained = load_trained(RunFolder(work.run), work.learner, work.checkpoint, device)
+        return remark.encode() + _END + use(work, trained.model, share)
+
+
+def _by_tasks(place: Place, work: Work, use: Use, shares: Sequence[Share]) -> list[bytes]:
+    """By tasks of Spark. Long answers come by way of the run's folder, from which the tasks have the model too."""
+    from echelon.spark.job import run_tasks
+    from echelon.spark.session import session
+
+    storage, home = RunFolder(work.run).storage, f"scratch/{uuid.uuid4().hex}"
+    try:
+        answers = run_tasks(
+            session(place.master, place.workers, place.conf, gang=False), _Task(work, use, home), shares
+        )
+        return [storage.read(answer[1:].decode()) if answer.startswith(_STORED) else answer[1:] for answer in answers]
+    finally:
+        storage.delete_tree(home)
+
+
 @dataclass(frozen=True)
 class _Task:
-    """The model is loaded, then used for a share. Before what is made of it stands what the user should know."""
+    """What is made of a share in a task of Spark. home: the folder for long answers, within that of the run."""
 
     work: Work
     use: Use
-
-    def on(self, device: torch.device, share: Share) -> bytes:
-        work = self.work
-        with computing(work.config, device) as remark:
-            trained = load_trained(RunFolder(work.run), work.learner, work.checkpoint, device)
-            return remark.encode() + _END + self.use(work, trained.model, share)
+    home: str
 
     def __call__(self, share: Share) -> bytes:
-        """In a task of Spark."""
         from echelon.spark.device import task_device
 
         with task_device(_wanted(self.work.config)) as device:
-            return self.on(device, share)
+            answer = _on(device, self.work, self.use, share)
+        if len(answer) <= _MOST_SENT:
+            return _SENT + answer
+        path = f"{self.home}/{uuid.uuid4().hex}"
+        RunFolder(self.work.run).storage.write(path, answer)
+        return _STORED + path.encode()
 
 
 def _wanted(config: RunConfig) -> str:

@@ -46,6 +46,9 @@ def test_from_raw_files_to_predictions(echelon: Echelon, pictures: Path, dataset
 
     predicted = echelon("images", "predict", run, dataset, tmp_path / "out", "--workers", 2)
     assert predicted.code == 0, predicted.err
+    again = echelon("images", "predict", run, tmp_path / "nowhere", tmp_path / "out")
+    assert again.code == 1
+    assert "there is already a dataset" in again.err, "told before raw files are looked at"
     keys = _keys(tmp_path / "out", "test")
     assert sorted(keys) == sorted(_keys(dataset, "test"))
     assert len(set(keys)) == 31

@@ -18,6 +18,7 @@ from echelon.cli.preparing import preparing
 from echelon.cli.reporting import show_evaluation, show_layers, show_run
 from echelon.cli.training import Order, train
 from echelon.cli.verbs import as_verb, verb_name
+from echelon.data.commit import check_free
 from echelon.data.manifest import MANIFEST, Dataset, open_dataset
 from echelon.data.storage import open_storage
 from echelon.driver import Place
@@ -160,6 +161,8 @@ def _predict(
     if len(given) > 2:
         raise EchelonError(f"predict takes a source and a folder for the predictions, got {', '.join(given)}")
     source, out = given
+    # First, since raw files may take hours.
+    check_free(open_storage(out), overwrite)
     told: list[str] = []
 
     def complete(predictions: Dataset) -> None:
