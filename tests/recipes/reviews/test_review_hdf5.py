@@ -12,11 +12,14 @@ import pytest
 from echelon.data.manifest import Dataset
 from echelon.data.span import span_batches
 from echelon.errors import DataError
+from echelon.recipes.reviews import RECIPE
 from echelon.recipes.reviews.cleaning import Cleaning
 from echelon.recipes.reviews.hdf5 import export_hdf5, lengths_of
 from echelon.recipes.reviews.made import amazon, made_reviews, write_lines
 from echelon.recipes.reviews.options import Fitting, PrepareOptions
 from echelon.recipes.reviews.prepare import prepare
+from echelon.recipes.reviews.settings import TrainOptions
+from echelon.train.config import RunConfig
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -79,6 +82,20 @@ def test_old_tables_are_divided_by_their_ids_and_their_labels_may_be_stars(spark
     assert not train & test
     assert dataset.info["empty"] == 300 - there.sum()
     assert 0.1 < len(test) / (len(train) + len(test)) < 0.5
+
+
+def test_ids_that_a_model_has_never_seen_are_unknown_words_to_it(spark: SparkSession, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file["train"] = np.array([[3, 4, 1, 0], [5, 1, 1, 1], [4, 5, 3, 1]])
+    with h5py.File(tmp_path / "new.h5", "w") as file:
+        file["reviews"] = np.array([[3, 9, 6, 1], [8, 1, 1, 0], [1, 1, 1, 0]])
+    trained_on = prepare(spark, str(tmp_path / "old.h5"), str(tmp_path / "old"), PrepareOptions(test_fraction=0))
+    learner = RECIPE.learner(trained_on, TrainOptions(), RunConfig(epochs=1, batch_size=2).resolved(1))
+    dataset = RECIPE.prepare(
+        spark, str(tmp_path / "new.h5"), str(tmp_path / "new"), PrepareOptions(), fitting=learner, overwrite=False
+    )
+    learner.check(dataset)
+    assert tables(dataset)["test"].tolist() == [[3, 2, 2, 3, 1], [2, 1, 1, 1, 0], [2, 1, 1, 1, 0]]
 
 
 def test_the_length_of_a_row_ends_before_its_padding() -> None:

@@ -72,7 +72,7 @@ def prepare_tables(
 ) -> Dataset:
     """Writes the rows of old HDF5 files as a dataset at a URL, see `prepare`. Labels are 0 and 1, or 1 to 5 stars, or 0
     to 4 for these. Tables called train, val and test are these splits; other rows are divided by their ids, so that
-    equal ones are in one split.
+    equal ones are in one split. Ids that a model does not have are those of unknown words to it.
 
     Raises:
         DataError: a file has no table, tables have different numbers of columns or labels that mean nothing, or a model
@@ -89,6 +89,8 @@ def prepare_tables(
     ids = max(int(max(extreme[0] for extreme in extremes)) + 1, FIRST_WORD)
     if ids - 1 > _MOST_ID or min(extreme[3] for extreme in extremes) < 0:
         raise DataError(f"the ids of {source.storage.url} are not between 0 and {_MOST_ID:,}")
+    if fitting is not None and fitting.ids is not None:
+        ids = fitting.ids
     count = len(fitting.classes) if fitting is not None else options.classes
     least, most = min(int(e[1]) for e in extremes), max(int(e[2]) for e in extremes)
     meaning = _Meaning.of(least, most, count, source.storage.url)
@@ -106,7 +108,7 @@ def prepare_tables(
         url,
         schema,
         spans,
-        _Read(source.storage, meaning, division, fitting is not None),
+        _Read(source.storage, meaning, division, ids, fitting is not None),
         conclude=conclude,
         bytes_of=lambda span: (span.end - span.start) * 4 * span.columns,
         shuffle_seed=None if fitting is not None else options.shuffle_seed,
@@ -142,11 +144,14 @@ class _Meaning:
 
 @dataclass(frozen=True)
 class _Read:
-    """The rows of a span, in a task. keep_empty: whether a row of padding alone is one with an unknown word."""
+    """The rows of a span, in a task. ids: from this number on they are of words that a model does not know. keep_empty:
+    whether a row of padding alone is one with an unknown word.
+    """
 
     storage: Storage
     meaning: _Meaning
     division: Division
+    ids: int
     keep_empty: bool
 
     def __call__(self, span: TableSpan) -> Iterator[Found]:
@@ -154,6 +159,7 @@ class _Read:
             ids, labels = table[:, :-1], self.meaning.labels(table[:, -1])
             lengths = lengths_of(ids)
             ids[lengths == 0, 0] = UNKNOWN
+            ids[ids >= self.ids] = UNKNOWN
             kept = np.flatnonzero((lengths > 0) | self.keep_empty)
             yield Counter({LINES: len(table), EMPTY: int((lengths == 0).sum())})
             splits = np.array([span.split or self._drawn(row) for row in ids[kept]], dtype=object)

@@ -58,7 +58,7 @@ class Fitting:
 
     words: of its vocabulary, in the order of their ids. length: of "tokens". classes: names in the order of the
     labels. fields: of the lines that it was trained on, which are looked for before those that are usual; None where
-    nobody knows.
+    nobody knows. ids: that its embedding has, all below this number; None for as many as the files have.
     """
 
     words: tuple[str, ...]
@@ -66,6 +66,7 @@ class Fitting:
     classes: tuple[str, ...]
     cleaning: Cleaning
     fields: Fields | None = None
+    ids: int | None = None
 
     def require_words(self) -> None:
         """

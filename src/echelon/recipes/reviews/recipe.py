@@ -102,7 +102,7 @@ def _fitting(learner: ReviewsLearner) -> Fitting:
     text, rating = learner.fields.get("text"), learner.fields.get("rating")
     fields = Fields(text, rating, learner.fields.get("product")) if text and rating else None
     cleaning = Cleaning(**learner.cleaning)
-    return Fitting(tuple(learner.words), learner.length, tuple(learner.classes), cleaning, fields)
+    return Fitting(tuple(learner.words), learner.length, tuple(learner.classes), cleaning, fields, learner.ids)
 
 
 def _ours(learner: Learner) -> ReviewsLearner:
