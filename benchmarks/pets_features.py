@@ -1,6 +1,6 @@
 """Photographs per second from JPEG files to features, beside the forward pass of the same network alone.
 
-    python benchmarks/pets_features.py [--model squeezenet] [--source FOLDER] [--cores 2] [--images 512] [--rounds 3]
+    python benchmarks/pets_features.py [--model vgg16] [--source FOLDER] [--cores 2] [--images 128] [--rounds 3]
 
 Ours is all of `echelon pets prepare` in a warm session of Spark: list and read the files, send them through Spark's
 shuffle, decode, stretch, compute, compress and write. The other side only computes: the same network with the same
@@ -113,11 +113,11 @@ def prepared(spark: SparkSession, folder: Path, options: PrepareOptions, images:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=tuple(NETWORKS), default="squeezenet")
+    parser.add_argument("--model", choices=tuple(NETWORKS), default="vgg16")
     parser.add_argument("--source", type=Path, help="a folder of real JPEGs (default: made ones)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--images", type=int, default=512, help="how many; those of --source are repeated")
+    parser.add_argument("--images", type=int, default=128, help="how many; those of --source are repeated")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     options = PrepareOptions(model=asked.model, weights="random", precision=asked.precision)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from echelon.spark.job import OnProgress
 
 _PARTS = 64
-_LEAST_A_PART, _MOST_A_PART = 16, 512
+_LEAST_A_PART, _MOST_A_PART = 32, 512
 _log = logging.getLogger(__name__)
 
 
