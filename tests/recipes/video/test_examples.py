@@ -171,7 +171,7 @@ NAN = [float("nan"), *[0.0] * 1023]
         (b"", Form(FRAME), "its 'id' is missing"),
         (b"\x00\x01\x02", Form(FRAME), "neither an Example nor a SequenceExample"),
         (without(FRAMES[0], "id"), Form(FRAME), "its 'id' is missing"),
-        (without(FRAMES[0], AUDIO), Form(FRAME), "'audio' is missing; it has id, labels, rgb"),
+        (without(FRAMES[0], AUDIO), Form(FRAME), "'audio' is missing; it has id, labels, rgb; --no-audio does without"),
         (without(FRAMES[0], RGB), Form(FRAME), "'rgb' is missing"),
         (without(MEANS[0], MEAN_AUDIO), Form(VIDEO), "'mean_audio' is missing; it has id, labels, mean_rgb"),
         (MEANS[0], Form(FRAME), "'rgb' is missing; it has id, labels, mean_audio, mean_rgb"),

@@ -88,12 +88,17 @@ def test_a_video_has_the_same_labels_in_any_batch(frames: Dataset, model: str) -
     assert together[CONFIDENCES].std(0).max() > 1e-4
 
 
-def test_labels_are_the_most_frequent_ones_and_not_the_smallest(frames: Dataset, tmp_path: Path) -> None:
+def test_labels_are_the_most_frequent_ones_and_not_the_smallest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert most_frequent(np.array([5, 0, 9, 1, 9, 5]), 3) == [2, 4, 0]
     assert most_frequent(np.array([5, 0, 9, 1, 9, 5]), None) == [2, 4, 0, 5, 3]
     videos = [replace(video, labels=[3000 + label for label in video.labels] + [7][: n % 2]) for n, video in
               enumerate(made_means(30, 4))]  # fmt: skip
     dataset = video_dataset(tmp_path / "dataset", {"train": videos})
+    with caplog.at_level("WARNING"):
+        assert len(learner_of(dataset, labels=50).labels) == 5
+    assert "--labels 50: only 5 labels occur" in caplog.text
     learner = learner_of(dataset, labels=3)
     counts = dataset.asset(LABEL_COUNTS)
     assert learner.frequencies == sorted(counts.tolist(), reverse=True)[:3]

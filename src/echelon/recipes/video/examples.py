@@ -119,7 +119,8 @@ def _checked(found: Fields, form: Form) -> Example:
     features: dict[str, Any] = {name: found.features.get(name) for name in form.features}
     for name, array in features.items():
         if array is None:
-            raise DataError(f"'{name}' is missing; it has {_listed(found)}")
+            remedy = "; --no-audio does without" if name == SOUND[form.level] else ""
+            raise DataError(f"'{name}' is missing; it has {_listed(found)}{remedy}")
     cut = _check_frames(features, form) if form.level == FRAME else _check_means(features)
     kept = {name: array[: form.max_frames] for name, array in features.items()} if cut else features
     return Example(key, np.array(labels, np.uint16), kept, cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from echelon.recipes.video.learner import VideosLearner
 from echelon.recipes.video.models.labeller import LOGISTIC, LSTM, MLP, MODELS, MOE
 from echelon.train.config import RunConfig, option
 from echelon.train.schedules import SCHEDULES, total_steps
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> V
         raise DataError(f"--audio: {dataset.url} has no '{SOUND[level]}': prepare it again with --audio")
     counts = dataset.asset(LABEL_COUNTS)
     labels = most_frequent(counts, options.labels)
+    if options.labels is not None and len(labels) < options.labels:
+        _log.warning("--labels %d: only %d labels occur in the training videos", options.labels, len(labels))
     names = dataset.info.get("label_names") or []
     model = options.model or MODEL_OF[level]
     usual = USUAL[model]

@@ -42,6 +42,8 @@ def average_precision_of_ties(sizes: Tensor, hits: Tensor, positives: int) -> fl
         return float("nan")
     n, p = sizes.double(), hits.double()
     before, hits_before = n.cumsum(0) - n, p.cumsum(0) - p
+    # The other groups give nothing, and are most of them.
+    n, p, before, hits_before = (values[hits > 0] for values in (n, p, before, hits_before))
     b = (p - 1) / (n - 1).clamp(min=1)
     harmonic = torch.where(n == 1, 1 / (before + 1), torch.digamma(before + n + 1) - torch.digamma(before + 1))
     expected = p / n * (b * n + (hits_before + 1 - b - b * before) * harmonic)
