@@ -8,6 +8,7 @@ ECIR 2008): what is computed is the expectation of the public code, and does not
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,12 @@ def average_precision(scores: Tensor, hits: Tensor, positives: int) -> float:
 
     Returns: 0 to 1, or NaN where there are no positives.
     """
-    ordered, order = scores.sort(descending=True)
-    _, sizes = ordered.unique_consecutive(return_counts=True)
-    hits_until = hits[order].long().cumsum(0)[sizes.cumsum(0) - 1]
-    return average_precision_of_ties(sizes, hits_until.diff(prepend=hits_until.new_zeros(1)), positives)
+    # Sorted without their hits: what lies between two scores of hits is only counted.
+    ranked = np.sort(scores.numpy())
+    values, hits_of_value = (each[::-1].copy() for each in np.unique(scores[hits].numpy(), return_counts=True))
+    before = len(ranked) - np.searchsorted(ranked, values, "right")
+    sizes = len(ranked) - np.searchsorted(ranked, values, "left") - before
+    return _average(torch.from_numpy(sizes), torch.from_numpy(hits_of_value), torch.from_numpy(before), positives)
 
 
 def average_precision_of_ties(sizes: Tensor, hits: Tensor, positives: int) -> float:
@@ -33,6 +36,12 @@ def average_precision_of_ties(sizes: Tensor, hits: Tensor, positives: int) -> fl
     Args:
         sizes: items of each group (int64, [groups]). hits: how many of them are positives (int64, [groups]).
         positives: as in `average_precision`.
+    """
+    return _average(sizes, hits, sizes.cumsum(0) - sizes, positives)
+
+
+def _average(sizes: Tensor, hits: Tensor, before: Tensor, positives: int) -> float:
+    """before: items ahead of each group. Groups without hits may be missing.
 
     In a group of n items with p hits, behind N items with P hits, the i-th is a hit with probability p/n, and then
     P + 1 + (i - 1)b hits are expected up to it, b = (p - 1)/(n - 1), so the group gives
@@ -40,11 +49,9 @@ def average_precision_of_ties(sizes: Tensor, hits: Tensor, positives: int) -> fl
     """
     if not positives:
         return float("nan")
-    n, p = sizes.double(), hits.double()
-    before, hits_before = n.cumsum(0) - n, p.cumsum(0) - p
-    # The other groups give nothing, and are most of them.
-    n, p, before, hits_before = (values[hits > 0] for values in (n, p, before, hits_before))
+    n, p, ahead = sizes.double(), hits.double(), before.double()
+    hits_ahead = p.cumsum(0) - p
     b = (p - 1) / (n - 1).clamp(min=1)
-    harmonic = torch.where(n == 1, 1 / (before + 1), torch.digamma(before + n + 1) - torch.digamma(before + 1))
-    expected = p / n * (b * n + (hits_before + 1 - b - b * before) * harmonic)
+    harmonic = torch.where(n == 1, 1 / (ahead + 1), torch.digamma(ahead + n + 1) - torch.digamma(ahead + 1))
+    expected = p / n * (b * n + (hits_ahead + 1 - b - b * ahead) * harmonic)
     return float(expected.sum()) / positives
