@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 from measured import Outcome, in_turn, told
 from PIL import Image
+from processes import used
 
 from echelon.recipes.images.made import write_tar
 from echelon.recipes.images.options import PrepareOptions
@@ -77,13 +77,6 @@ def together(files: list[bytes], cores: int) -> tuple[float, float]:
     with multiprocessing.get_context("fork").Pool(cores) as pool:
         clock, cpu = zip(*pool.map(alone, [files] * cores, chunksize=1), strict=True)
     return sum(clock), sum(cpu)
-
-
-def used() -> float:
-    """Seconds of CPU of this process, Spark's Java and all of its workers, so far."""
-    here = psutil.Process()
-    of_each = [process.cpu_times() for process in (here, *here.children(recursive=True))]
-    return sum(t.user + t.system + t.children_user + t.children_system for t in of_each)
 
 
 def prepared(spark: SparkSession, archive: Path, files: int) -> tuple[float, float]:

@@ -25,7 +25,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -35,10 +34,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from measured import Outcome, in_turn, told
+from processes import Peaks, used
 
 from echelon.data.division import Division
 from echelon.data.manifest import Dataset
@@ -55,7 +54,6 @@ PAD, UNKNOWN, FIRST = 1, 2, 3
 OPTIONS = PrepareOptions()
 POOL = 4_000
 OF_PYTHON, OF_POLARS = 1.0, 0.25
-MB = 1 << 20
 MOST_MB = {"java": 1536, "python": 1024}
 """Limits of memory; Java needs some beside its heap."""
 
@@ -178,13 +176,6 @@ class Cost:
     memory: float = 0
 
 
-def used() -> float:
-    """Seconds of CPU of this process, Spark's Java and all of its workers, so far."""
-    here = psutil.Process()
-    of_each = [process.cpu_times() for process in (here, *here.children(recursive=True))]
-    return sum(t.user + t.system + t.children_user + t.children_system for t in of_each)
-
-
 def apart(name: str, source: Path, out: Path, cores: int) -> Cost:
     """What a side costs in a process of its own, without its imports."""
     code = (
@@ -204,32 +195,6 @@ def ours(spark: SparkSession, source: Path, folder: Path) -> tuple[Cost, Dataset
     start, cpu = time.perf_counter(), used()
     dataset = prepare(spark, str(source), str(folder / "dataset"), OPTIONS, overwrite=True)
     return Cost(time.perf_counter() - start, used() - cpu), dataset
-
-
-class Peaks:
-    """The largest resident memory of each kind of process below this one, in MB, while it is a context."""
-
-    def __init__(self) -> None:
-        self.of_kind: dict[str, float] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.1):
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    kind, size = process.name(), process.memory_info().rss / MB
-                except psutil.Error:
-                    continue
-                self.of_kind[kind] = max(self.of_kind.get(kind, 0), size)
-
-    def __enter__(self) -> Peaks:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 def large(gigabytes: float, cores: int, heap: str) -> int:

@@ -63,7 +63,7 @@ class Read:
                 yield Counter({LINES: len(reviews) + len(malformed), MALFORMED: len(malformed)})
                 yield reviews
         except DamagedFile as error:
-            yield Problem(span.path, f"it is damaged, what comes after {span.path} breaks off is lost: {error}")
+            yield Problem(span.path, f"it is damaged, and what comes behind that is lost: {error}")
             yield Counter({DAMAGED + span.path: 1})
 
 
