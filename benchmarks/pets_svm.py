@@ -54,7 +54,7 @@ def made(images: int, features: int, breeds: int) -> tuple[NDArray[np.float32], 
     """Rectified features: what belongs to a breed, what many share, and noise, so that a few in a hundred are wrong."""
     random = np.random.default_rng(0)
     labels = np.arange(images) % breeds
-    of_breed = random.normal(0, 0.11, (breeds, features)).astype(np.float32)
+    of_breed = random.normal(0, 0.16, (breeds, features)).astype(np.float32)
     shared = random.normal(0, 0.25, (60, features)).astype(np.float32)
     values = random.standard_normal((images, features), np.float32)
     values += of_breed[labels] + random.standard_normal((images, 60), np.float32) @ shared
