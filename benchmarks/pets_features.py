@@ -1,6 +1,6 @@
 """Photographs per second from JPEG files to features, beside the forward pass of the same network alone.
 
-    python benchmarks/pets_features.py [--model vgg16] [--source FOLDER] [--cores 2] [--images 128] [--rounds 3]
+    python benchmarks/pets_features.py [--model vgg16] [--source FOLDER] [--cores 2] [--images 256] [--rounds 3]
 
 Ours is all of `echelon pets prepare` in a warm session of Spark: list and read the files, send them through Spark's
 shuffle, decode, stretch, compute, compress and write. The other side only computes: the same network with the same
@@ -27,6 +27,7 @@ import psutil
 import torch
 from measured import Outcome, in_turn, told
 from PIL import Image
+from safetensors.torch import save_file
 
 from echelon.allocation import kept_memory
 from echelon.recipes.pets.networks.choice import NETWORKS, network_of, random_weights
@@ -117,14 +118,16 @@ def main() -> int:
     parser.add_argument("--source", type=Path, help="a folder of real JPEGs (default: made ones)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--images", type=int, default=128, help="how many; those of --source are repeated")
+    parser.add_argument("--images", type=int, default=256, help="how many; those of --source are repeated")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    options = PrepareOptions(model=asked.model, weights="random", precision=asked.precision)
     spark = session(f"local[{asked.cores},8]", workers=asked.cores, gang=False)
-    bare = asked.model, asked.precision, options.batch_size, asked.images, asked.cores
     with tempfile.TemporaryDirectory() as home:
-        folder, few = Path(home) / "images", Path(home) / "few"
+        folder, few, weights = Path(home) / "images", Path(home) / "few", Path(home) / "weights.safetensors"
+        body = network_of(asked.model, random_weights(asked.model)).body
+        save_file({name: tensor.contiguous() for name, tensor in body.state_dict().items()}, weights)
+        options = PrepareOptions(model=asked.model, weights=str(weights), precision=asked.precision)
+        bare = asked.model, asked.precision, options.batch_size, asked.images, asked.cores
         write_photographs(folder, asked.source, asked.images)
         write_photographs(few, asked.source, 32 * asked.cores)
         prepared(spark, few, options, 32 * asked.cores)
