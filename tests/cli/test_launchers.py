@@ -33,6 +33,7 @@ def run(*command: str, folder: Path, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_from_raw_files_to_predictions_on_s3(s3: str, tmp_path: Path) -> None:
     home = f"{s3}/launchers"
     parts = {"train": made_images(60, 3, (8, 8)), "test": made_images(9, 3, (8, 8))}
