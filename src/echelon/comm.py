@@ -5,6 +5,7 @@ pickled objects, since neither gloo nor NCCL authenticates its peers.
 """
 
 # Annotations stay objects here: torch compares those of a communication hook with its own types.
+import gc
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -294,3 +295,6 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+        # DistributedDataParallel keeps the group in a cycle of references. If gloo's threads, which hold tensors, live
+        # on to the end of the interpreter, that end may abort the process.
+        gc.collect()

@@ -74,6 +74,7 @@ def main(order: Order) -> None:
     start = time.monotonic()
     try:
         outcome = {"progress": worker.train_worker(order.world, store, order.job, interface="lo").to_json()}
+        outcome["threads"] = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
     except Exception as error:
         traceback.print_exc()
         outcome = {"error": type(error).__name__, "message": str(error)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,3 +125,13 @@ def test_a_metric_that_there_is_not_is_refused_before_the_first_step(
     assert outcome.error == "EchelonError"
     assert said in outcome.message
     assert training.steps() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads of a process are read from /proc")
+def test_no_thread_of_gloo_is_left_after_the_training(tmp_path: Path, dataset: Dataset) -> None:
+    """One that holds a tensor at the end of the interpreter aborts the process."""
+    train(tmp_path, dataset, Linear(), CONFIG, AllReduce())
+    for rank in (0, 1):
+        threads = json.loads((tmp_path / "attempt-1" / f"outcome-{rank}.json").read_text())["threads"]
+        assert threads, "the main thread at least"
+        assert not [name for name in threads if "gloo" in name]
