@@ -32,10 +32,6 @@ class Song:
     bytes: int
     sha256: str
 
-    def line(self) -> bytes:
-        """As it stands in a manifest."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode() + b"\n"
-
 
 def songs_of(content: bytes) -> dict[str, Song]:
     """The songs of a manifest by their files; of two lines for one file, the later holds.
@@ -73,6 +69,7 @@ class Manifest:
             self._songs = songs_of(content)
         except DataError as error:
             raise DataError(f"{self.path}: {error}; mend the line or take another folder") from None
+        self._by_url = {song.url: song for song in self._songs.values()}
         self._whole = content.rfind(b"\n") + 1
 
     @property
@@ -82,11 +79,9 @@ class Manifest:
 
     def whole(self, url: str) -> Song | None:
         """The song that came from an address and is still there as it came, if there is one."""
-        for song in self._songs.values():
-            path = self.path.parent / song.file
-            if song.url == url and path.is_file() and path.stat().st_size == song.bytes:
-                return song
-        return None
+        song = self._by_url.get(url)
+        path = self.path.parent / song.file if song else None
+        return song if song and path and path.is_file() and path.stat().st_size == song.bytes else None
 
     def add(self, song: Song) -> None:
         """Adds a song whose file is in the folder already, and puts it onto the disk.
@@ -94,7 +89,7 @@ class Manifest:
         Raises:
             StorageError: the disk is full, or does not take it for another reason.
         """
-        line = song.line()
+        line = json.dumps(asdict(song), ensure_ascii=False).encode() + b"\n"
         try:
             with self.path.open("r+b" if self.path.exists() else "xb") as content:
                 # What a killed writer left of a line goes, or the next line would be joined to it.
@@ -106,7 +101,7 @@ class Manifest:
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written: {error.strerror}") from error
         self._whole += len(line)
-        self._songs[song.file] = song
+        self._songs[song.file] = self._by_url[song.url] = song
 
 
 def _song(line: bytes, number: int) -> Song:
@@ -117,6 +112,7 @@ def _song(line: bytes, number: int) -> Song:
     known = {field.name for field in fields(Song)}
     if not isinstance(said, dict) or not known <= said.keys():
         raise DataError(f"line {number} is no song of a manifest: it needs the keys {', '.join(sorted(known))}")
-    if not (isinstance(said["file"], str) and said["file"] and isinstance(said["bytes"], int)):
-        raise DataError(f"line {number} names no file and its size: {said['file']!r}, {said['bytes']!r}")
+    texts = known - {"bytes"}
+    if not all(isinstance(said[name], str) for name in texts) or not isinstance(said["bytes"], int) or not said["file"]:
+        raise DataError(f"line {number} is no song of a manifest: {', '.join(sorted(texts))} are texts, bytes a number")
     return Song(**{name: said[name] for name in known})
