@@ -13,8 +13,9 @@ from rich.text import Text
 from echelon.report import format
 from echelon.report.comparison import Comparison, Group, Spread, compared
 from echelon.report.recorded import RecordedRun, read_run
-from echelon.report.summary import best_point, smaller_is_better
+from echelon.report.summary import best_point
 from echelon.report.tables import new_table
+from echelon.train.stopping import smaller_is_better
 
 Show = Callable[[float], str]
 

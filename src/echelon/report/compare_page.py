@@ -18,8 +18,9 @@ from echelon.report.plots import Line, Look, Reference, line_figure
 from echelon.report.recorded import RecordedRun
 from echelon.report.render import drawing, render
 from echelon.report.shares import shares_of
-from echelon.report.summary import learner_label, smaller_is_better, times
+from echelon.report.summary import learner_label, times
 from echelon.train.results import FINISHED
+from echelon.train.stopping import smaller_is_better
 
 LOG_FROM = 5.0
 """From this ratio of the most bytes of a group to those of another on, the axis of the bytes is logarithmic."""

@@ -14,8 +14,9 @@ import numpy as np
 from echelon.errors import EchelonError
 from echelon.report.history import Curve, Point
 from echelon.report.recorded import RecordedRun
-from echelon.report.summary import headline, smaller_is_better, strategy_label, workers_label
+from echelon.report.summary import headline, strategy_label, workers_label
 from echelon.train.results import FINISHED
+from echelon.train.stopping import smaller_is_better
 
 _MOST_DIFFERENCES = 2
 """So many settings are named in a label; groups that differ by more are called by their runs."""

@@ -23,13 +23,13 @@ from echelon.report.summary import (
     figures,
     headline,
     learner_label,
-    smaller_is_better,
     strategy_label,
     times,
     type_name,
     workers_label,
 )  # fmt: skip
 from echelon.train.results import FINISHED, RUNNING
+from echelon.train.stopping import smaller_is_better
 
 MOST_LISTED = 40
 """So many entries of a list are written out, such as classes; a vocabulary has thousands."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from echelon.report import format
 from echelon.report.history import Point, Times, as_number
 from echelon.report.recorded import Json, RecordedRun
+from echelon.train.stopping import smaller_is_better
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,6 @@ class Figure:
         if self.baseline is None:
             return None
         return self.value < self.baseline if smaller_is_better(self.metric) else self.value > self.baseline
-
-
-def smaller_is_better(metric: str) -> bool:
-    """As for stopping: of a loss or an error less is better."""
-    return "loss" in metric or "error" in metric
 
 
 def best_point(points: Sequence[Point], metric: str) -> Point:

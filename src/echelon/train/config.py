@@ -49,7 +49,7 @@ class RunConfig:
     max_seconds: float | None = option(None, "stop after so many seconds of training")
     target: str | None = option(None, "stop when a metric reaches a value, for example accuracy>=0.9 or loss<=0.1")
     patience: int | None = option(None, "stop after so many evaluations without a better --monitor", least=1)
-    monitor: str | None = option(None, "metric for --patience (default: the first); of a loss or error less is better")
+    monitor: str | None = option(None, "metric for --patience (default: the first); less loss, error or bits is better")
     cache_mb: int = option(1024, "a decoded split up to this size stays in the memory of each worker", least=0)
     memory_mb: int = option(2048, "most memory of a worker for row groups of a larger split", least=1)
     prefetch: int = option(8, "batches that are read ahead", least=1)

@@ -35,8 +35,7 @@ class Stopping:
         if monitor not in metrics:
             return self
         value, best = metrics[monitor], self.best if monitor == self.monitor else None
-        smaller_is_better = "loss" in monitor or "error" in monitor
-        if best is None or math.isnan(best) or (value < best if smaller_is_better else value > best):
+        if best is None or math.isnan(best) or (value < best if smaller_is_better(monitor) else value > best):
             return Stopping(monitor, value)
         return replace(self, stale=self.stale + 1)
 
@@ -50,6 +49,11 @@ class Stopping:
         if config.patience is not None and self.stale >= config.patience and monitor == self.monitor:
             return f"{monitor} was not better for {self.stale} evaluations"
         return ""
+
+
+def smaller_is_better(metric: str) -> bool:
+    """Of a loss, an error or bits less is better; a metric is one of these if its name says so."""
+    return any(word in metric for word in ("loss", "error", "bits"))
 
 
 def _monitor(config: RunConfig, metrics: Collection[str]) -> str:
