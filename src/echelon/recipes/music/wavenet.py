@@ -86,6 +86,7 @@ class WaveNet(nn.Module):
         x: Tensor | None = self.embed(codes.long()).transpose(1, 2)
         skips: Tensor | None = None
         for block in self.blocks:
+            assert isinstance(block, Block)
             assert x is not None
             later -= block.dilation
             gated, x = block(x, min(length, keep + later))

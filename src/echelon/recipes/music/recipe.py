@@ -1,0 +1,59 @@
+"""The music recipe as the command line and the demo see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from echelon.data.manifest import Dataset
+from echelon.recipes.music.exhibits import baselines_table
+from echelon.recipes.music.learner import MusicLearner
+from echelon.recipes.music.options import PrepareOptions
+from echelon.recipes.music.settings import DEFAULTS, TrainOptions, learner_for
+from echelon.recipes.recipe import Command, Recipe, Shown
+from echelon.report.exhibits import Exhibit
+from echelon.train.config import RunConfig
+from echelon.train.learner import Learner
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class MusicRecipe(Recipe):
+    """Learns from songs what comes next in them, and makes new ones: WaveNet."""
+
+    prepare_options = PrepareOptions
+    train_options = TrainOptions
+
+    def prepare(
+        self,
+        session: SparkSession,
+        source: str,
+        url: str,
+        options: PrepareOptions,
+        *,
+        fitting: Learner | None,
+        overwrite: bool,
+    ) -> Dataset:
+        from echelon.recipes.music.prepare import prepare
+
+        form = _ours(fitting).form if fitting is not None else None
+        return prepare(session, source, url, options, fitting=form, overwrite=overwrite)
+
+    def defaults(self, options: TrainOptions) -> Mapping[str, Any]:
+        return DEFAULTS
+
+    def learner(self, dataset: Dataset, options: TrainOptions, config: RunConfig) -> Learner:
+        return learner_for(dataset, options, config)
+
+    def exhibits(self, learner: Learner, arrays: Mapping[str, Any], shown: Shown | None) -> Iterator[Exhibit]:
+        if shown is not None:
+            yield baselines_table(_ours(learner), shown.dataset, shown.split)
+
+    def commands(self) -> Sequence[Command]:
+        return ()
+
+
+def _ours(learner: Learner) -> MusicLearner:
+    assert isinstance(learner, MusicLearner)
+    return learner
