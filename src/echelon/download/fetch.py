@@ -11,14 +11,19 @@ from pathlib import Path
 from echelon.download.file import File, fault_of
 from echelon.download.limits import USUAL, Limits
 from echelon.download.part import Part
-from echelon.download.transfer import OnProgress, Progress, transfer
+from echelon.download.transfer import OnProgress, OnRequest, Progress, transfer
 from echelon.errors import DataError
 
 _log = logging.getLogger(__name__)
 
 
 def fetch(
-    file: File, folder: str | os.PathLike[str], *, limits: Limits = USUAL, on_progress: OnProgress | None = None
+    file: File,
+    folder: str | os.PathLike[str],
+    *,
+    limits: Limits = USUAL,
+    on_progress: OnProgress | None = None,
+    on_request: OnRequest | None = None,
 ) -> Path:
     """Brings a file to a folder; where it is.
 
@@ -27,12 +32,13 @@ def fetch(
     one is put aside as NAME.wrong, or NAME.wrong-2 and so on where there is one.
 
     Args:
-        on_progress: called in this thread, for each piece.
+        on_progress: called in this thread, for each piece. on_request: called in this thread with each address before
+            it is asked, those of repetitions and redirects too; it may wait, and what it raises ends the download.
 
     Raises:
-        DataError: what came is not the published file. StorageError: the server cannot be reached or breaks off again
-        and again, or the disk is full. EchelonError: the server refuses, another process is at it, or urllib3 is not
-        installed.
+        DataError: what came is not the published file, or is too large. Unreachable: the server cannot be reached,
+        breaks off again and again, or is busy. StorageError: the disk is full. Refused: the server does not give it.
+        EchelonError: another process is at it, or urllib3 is not installed.
     """
     home = Path(folder)
     target = home / file.name
@@ -46,7 +52,7 @@ def fetch(
         if target.is_file() and fault_of(target, file) is None:
             part.discard()
             return target
-        transfer(part, limits, on_progress or _ignore)
+        transfer(part, limits, on_progress or _ignore, on_request or _ignore)
         part.flush()
         fault = fault_of(part.path, file)
         if fault is not None:
@@ -98,5 +104,5 @@ def _put_aside(path: Path) -> Path:
     return aside
 
 
-def _ignore(progress: Progress) -> None:
+def _ignore(progress: Progress | str) -> None:
     """Nobody is watching."""

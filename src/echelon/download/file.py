@@ -30,8 +30,7 @@ class File:
     digest: str | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(self.url):
             raise EchelonError(f"'{self.url}' cannot be downloaded: give an address with http:// or https://")
         if not re.fullmatch(r"[^\x00-\x1f/\\:]+", self.name) or self.name.startswith("."):
             raise EchelonError(f"{self.url} cannot be stored as '{self.name}': give the plain name of a file")
@@ -49,6 +48,14 @@ class File:
         """The address as it may be shown and logged: without a password and without a signed query."""
         parts = urlsplit(self.url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is no number
+        return False
 
 
 def fault_of(path: Path, file: File) -> str | None:

@@ -1,4 +1,4 @@
-"""How long a download waits, and how often it tries."""
+"""How long a download waits, how often it tries, and how much it takes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """How patient a download is.
+    """How patient a download is, and how much it takes.
 
     connect_seconds: to reach a server. stall_seconds: in which nothing may come, or fewer than `slowest` bytes a
     second. tries: in a row that bring less than a megabyte together. backoff_seconds: before the second repetition;
-    doubled for each further one, up to `longest_backoff`, which is also the longest time that a server can ask for.
+    doubled for each further one, up to `longest_backoff`. longest_asked: that a server may ask us to wait; if it asks
+    for more, the download ends. None: for more than `longest_backoff` it asks in vain. most_bytes: of one file; None
+    is any number.
     """
 
     connect_seconds: float = 15.0
@@ -20,6 +22,8 @@ class Limits:
     tries: int = 7
     backoff_seconds: float = 1.0
     longest_backoff: float = 60.0
+    longest_asked: float | None = None
+    most_bytes: int | None = None
 
 
 USUAL = Limits()
