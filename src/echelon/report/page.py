@@ -18,6 +18,7 @@ from echelon.report.recorded import Json, RecordedRun
 from echelon.report.render import drawing, render
 from echelon.report.shares import shares_of
 from echelon.report.summary import (
+    SOLVED,
     Figure,
     facts,
     figures,
@@ -106,10 +107,11 @@ def _configuration(config: Json) -> dict[str, dict[str, str]]:
     """All that was asked, by its part."""
     dataset = config.get("dataset", {})
     counts = {f"rows in {split}": format.number(count) for split, count in dataset.get("rows", {}).items()}
+    solved, strategy = config.get("solved"), config.get("strategy", {})
     parts: dict[str, Json] = {
         f"learner {type_name(config.get('learner', {}))}": config.get("learner", {}).get("fields", {}),
-        f"strategy {type_name(config.get('strategy', {}))}": {
-            **config.get("strategy", {}).get("fields", {}),
+        SOLVED if solved else f"strategy {type_name(strategy)}": {
+            **({} if solved else strategy.get("fields", {})),
             "workers": config.get("workers"),
         },
         "dataset": {**{k: v for k, v in dataset.items() if k != "rows"}, **counts},

@@ -10,6 +10,9 @@ from echelon.report.history import Point, Times, as_number
 from echelon.report.recorded import Json, RecordedRun
 from echelon.train.stopping import smaller_is_better
 
+SOLVED = "solved in memory"
+"""In place of a strategy, which such a run has none of."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -89,7 +92,7 @@ def learner_label(config: Json) -> str:
 
 
 def strategy_label(config: Json) -> str:
-    """The strategy as it is written in code, for example Averaging(sync_every=10), without what is off."""
+    """The strategy as it is written in code, for example Averaging(sync_every=10), without what is off, or SOLVED."""
     name, fields = _strategy(config)
     return f"{name}({', '.join(f'{k}={v}' for k, v in fields.items())})" if fields else name
 
@@ -101,6 +104,8 @@ def short_strategy_label(config: Json) -> str:
 
 
 def _strategy(config: Json) -> tuple[str, dict[str, object]]:
+    if config.get("solved"):
+        return SOLVED, {}
     strategy = config.get("strategy", {})
     fields = {k: v for k, v in strategy.get("fields", {}).items() if v is not None and v is not False}
     return type_name(strategy) or "?", fields

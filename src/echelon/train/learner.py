@@ -36,6 +36,8 @@ class Learner(ABC):
     """The column by whose length rows may be sorted (--bucket-steps): one of variable length, or of whole numbers."""
     changeable: ClassVar[tuple[str, ...]] = ()
     """Fields that may have another value when a run is resumed, such as the length of a schedule."""
+    solved: ClassVar[bool] = False
+    """Whether one process solves it at once (see `echelon.train.solved`), so that no strategy is at work."""
 
     @abstractmethod
     def model(self) -> nn.Module:

@@ -67,6 +67,7 @@ class RunFolder:
             "learner": describe(learner),
             "recipe": recipe,
             "strategy": describe(strategy),
+            "solved": learner.solved,
             "config": config.to_json(),
             "dataset": {
                 "url": dataset.url,

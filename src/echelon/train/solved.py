@@ -7,7 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -43,6 +43,8 @@ class SolvedLearner(Learner):
 
     A run of it has one worker and no strategy; its steps are those of the solver. All else is as with any learner.
     """
+
+    solved: ClassVar[bool] = True
 
     @abstractmethod
     def solve(self, model: nn.Module, dataset: Dataset, config: RunConfig, on_step: OnStep) -> str:

@@ -27,8 +27,10 @@ def names_of(breeds: int) -> list[str]:
     return [f"Breed_{number:02d}" for number in range(breeds)]
 
 
-def dataset_of(folder: Path, features: NDArray[np.float32], labels: NDArray[np.int64], breeds: int) -> Dataset:
-    """As `echelon pets prepare` writes it."""
+def dataset_of(
+    folder: Path, features: NDArray[np.float32], labels: NDArray[np.int64], breeds: int, files: str | None = None
+) -> Dataset:
+    """As `echelon pets prepare` writes it. files: where the images lie."""
     names = names_of(breeds)
     rows = {
         "features": features,
@@ -36,5 +38,6 @@ def dataset_of(folder: Path, features: NDArray[np.float32], labels: NDArray[np.i
         "key": [f"{names[label]}_{row}.jpg" for row, label in enumerate(labels.tolist())],
     }
     counts = dict(zip(names, np.bincount(labels, minlength=breeds).tolist(), strict=True))
-    info = {"recipe": "pets", "classes": names, "counts": {ALL: counts}, "model": None, "weights": None}
+    info = {"recipe": "pets", "classes": names, "counts": {ALL: counts}, "model": None, "weights": None,
+            "files": files}  # fmt: skip
     return write_dataset(str(folder), schema_of(features.shape[1]), {ALL: [rows]}, info=info)

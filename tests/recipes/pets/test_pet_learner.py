@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,12 @@ from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.span import span_batches
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.pets import RECIPE
-from echelon.recipes.pets.learner import InMemorySvmLearner, SvmLearner, in_memory
+from echelon.recipes.pets.held import in_memory
+from echelon.recipes.pets.learner import InMemorySvmLearner, SvmLearner
 from echelon.recipes.pets.settings import TrainOptions, learner_for
+from echelon.report.page import run_page
+from echelon.report.recorded import read_run
+from echelon.report.summary import short_strategy_label, strategy_label
 from echelon.sync.averaging import Averaging
 from echelon.train.config import RunConfig
 
@@ -40,7 +46,7 @@ def trained(dataset: Dataset, folder: Path, options: TrainOptions, config: RunCo
 
 def scores(run: Run, split: str = "test") -> np.ndarray:
     its = open_dataset(run.asked["dataset"]["url"])
-    features, _ = in_memory(its, split)
+    features, _ = in_memory(its, split, 100, otherwise="")
     with torch.inference_mode():
         return run.model()(torch.from_numpy(features)).numpy()
 
@@ -52,10 +58,10 @@ def solved(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_what_is_solved_is_what_scikit_learn_finds_and_a_run_like_any_other(solved: Run) -> None:
     its = open_dataset(solved.asked["dataset"]["url"])
-    features, labels = in_memory(its, "train")
+    features, labels = in_memory(its, "train", 100, otherwise="")
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     theirs = LinearSVC(C=1.0, tol=1e-8, max_iter=100_000).fit(unit, labels)
-    test, true = in_memory(its, "test")
+    test, true = in_memory(its, "test", 100, otherwise="")
     test /= np.linalg.norm(test, axis=1, keepdims=True)
     ours = scores(solved)
     assert np.abs(ours - theirs.decision_function(test)).max() < 0.05
@@ -69,6 +75,14 @@ def test_what_is_solved_is_what_scikit_learn_finds_and_a_run_like_any_other(solv
     losses = [event["loss"] for event in solved.events() if event["kind"] == "train"]
     assert len(losses) == results["steps"] > 1
     assert losses == sorted(losses, reverse=True)
+
+
+def test_a_report_of_a_solved_run_names_no_strategy(solved: Run) -> None:
+    config = solved.asked
+    assert strategy_label(config) == short_strategy_label(config) == "solved in memory"
+    page = run_page(read_run(solved.url))
+    assert "solved in memory" in page
+    assert "AllReduce" not in page
 
 
 def test_a_solved_run_that_is_resumed_stays_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
@@ -89,12 +103,13 @@ def test_one_process_is_enough_and_too_many_rows_are_refused_before_they_are_rea
     with pytest.raises(EchelonError, match="nothing to agree on by Averaging"):
         fit(learner, RECIPE.data(dataset, SOLVED), LONG, strategy=Averaging(5), run=tmp_path / "two")
     assert not (tmp_path / "two" / "config.json").exists()
-    model, large = learner.model(), RunConfig(memory_mb=1)
-    divided = SOLVED.divided(dataset).write(str(tmp_path / "divided"))
-    wide = replace(learner, features=10_000)
-    assert isinstance(wide, InMemorySvmLearner)
-    with pytest.raises(EchelonError, match="--solver steps"):
-        wide.solve(model, divided, large, lambda step, loss: None)
+    wide = dataset_of(tmp_path / "wide", *made_features(40, BREEDS, 10_000), BREEDS)
+    divided = SOLVED.divided(wide).write(str(tmp_path / "divided"))
+    shutil.rmtree(tmp_path / "divided" / "split=train")
+    large = learner_for(wide, SOLVED, RunConfig(memory_mb=1).resolved(1))
+    assert isinstance(large, InMemorySvmLearner)
+    with pytest.raises(EchelonError, match=r"28 rows of 10,000 features need 11 MB.*--solver steps"):
+        large.solve(large.model(), divided, RunConfig(memory_mb=1), lambda step, loss: None)
 
 
 def test_features_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -141,7 +156,7 @@ def test_one_breed_against_another_and_against_all(dataset: Dataset, tmp_path: P
 def test_a_run_is_not_evaluated_on_what_it_was_trained_on_nor_on_strange_breeds(
     dataset: Dataset, solved: Run, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="holds the images of the training"):
+    with pytest.raises(DataError, match="holds images of the training, 300 of 400"):
         solved.evaluate(dataset)
     pair = trained(dataset, tmp_path / "pair", replace(SOLVED, breed="Breed_01", against="Breed_03"))
     features, labels = made_features(60, BREEDS, FEATURES, seed=9)
@@ -152,3 +167,24 @@ def test_a_run_is_not_evaluated_on_what_it_was_trained_on_nor_on_strange_breeds(
     fewer = dataset_of(tmp_path / "fewer", features[labels < 3], labels[labels < 3], 3)
     with pytest.raises(DataError, match="the model was trained on Breed_00, Breed_01, Breed_02, Breed_03"):
         solved.predict(fewer, tmp_path / "out")
+
+
+def test_images_of_the_training_are_known_again_when_they_are_prepared_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Trap 30: `evaluate RUN photographs` makes a new dataset of files that the run was trained on."""
+    features, labels = made_features(80, BREEDS, FEATURES)
+    place = str(tmp_path / "photographs")
+    source = dataset_of(tmp_path / "first", features, labels, BREEDS, place)
+    run = trained(source, tmp_path / "run", SOLVED)
+    again = dataset_of(tmp_path / "again", features + 1e-4, labels, BREEDS, place)
+    with pytest.raises(DataError, match="holds images of the training, 60 of 80"):
+        run.evaluate(again)
+    tested = open_dataset(run.asked["dataset"]["url"])
+    assert run.evaluate(tested, split="test").rows == 20
+    elsewhere = dataset_of(tmp_path / "elsewhere", features, labels, BREEDS, str(tmp_path / "others"))
+    assert run.evaluate(elsewhere).rows == 80
+    shutil.rmtree(tmp_path / "first")
+    with caplog.at_level(logging.WARNING):
+        run.evaluate(again)
+    assert "trained on these images cannot be known" in caplog.text

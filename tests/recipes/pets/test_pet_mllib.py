@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_features import made_features
 
-from echelon.recipes.pets.learner import with_bias
+from echelon.recipes.pets.held import with_bias
 from echelon.recipes.pets.svm import solve
 
 if TYPE_CHECKING:

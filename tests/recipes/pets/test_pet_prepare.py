@@ -167,6 +167,12 @@ def test_two_images_are_never_one_json_file(spark, tmp_path):
         prepare(spark, str(tmp_path / "raw"), str(tmp_path / "dataset"), options)
 
 
+def test_json_files_of_other_features_are_not_replaced_unasked(prepared, photographs, spark, tmp_path):
+    options = PrepareOptions(model="squeezenet", weights="random", json=str(prepared / "json"))
+    with pytest.raises(DataError, match=r"40 of these files are there already, such as Bull_1\.json.*--overwrite"):
+        prepare(spark, str(photographs), str(tmp_path / "dataset"), options)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"model": "vgg19"}, {"scaling": "none"}, {"precision": "fp8"}, {"batch_size": 0}, {"weights": ""}, {"json": ""}],

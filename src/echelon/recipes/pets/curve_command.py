@@ -18,7 +18,7 @@ from echelon.recipes.pets.classifier import LinearClassifier
 from echelon.recipes.pets.columns import ALL, described
 from echelon.recipes.pets.curve import Images, learning_curve, least_trained, sizes_within
 from echelon.recipes.pets.division import known_of
-from echelon.recipes.pets.learner import in_memory, with_bias
+from echelon.recipes.pets.held import in_memory, with_bias
 from echelon.recipes.pets.problem import EVERY, Problem
 from echelon.train.config import option
 from echelon.world import processors, threads
@@ -37,6 +37,7 @@ class CurveOptions:
     test_fraction: float = option(0.3, "part of the images of each breed to test on")
     cost: float = option(1.0, "C of scikit-learn's LinearSVC")
     normalise: bool = option(True, "scale the features of each image to the length 1")
+    memory_mb: int = option(2048, "most memory for the images", least=1)
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -67,7 +68,8 @@ def curve(
     opened = open_dataset(dataset)
     its = described(opened)
     problem, known = Problem(its.classes, options.breed, options.against), known_of(opened)
-    features, labels = in_memory(opened, ALL)
+    otherwise = "prepare fewer images"
+    features, labels = in_memory(opened, ALL, options.memory_mb, otherwise=otherwise)
     scaled = LinearClassifier(its.features, 1, options.normalise).scaled(torch.from_numpy(features))
     images = Images(with_bias(scaled), labels, known.keys)
     sizes = sizes_within(least_trained(images, problem, options.test_fraction), options.wanted)

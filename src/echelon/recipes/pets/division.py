@@ -24,8 +24,10 @@ from echelon.sources import Derived
 
 FEW = 20
 """With fewer test images of a breed than this, figures say little."""
+PROBLEM = "problem"
+"""What a dataset that was divided says it was divided for."""
 _BATCH = 512
-_KEPT = ("model", "weights", "images")
+_KEPT = ("model", "weights", "images", "files")
 """What is said of the features of a dataset, of those of a part of it, too."""
 _log = logging.getLogger(__name__)
 
@@ -85,6 +87,30 @@ def known_of(dataset: Dataset) -> Known:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A division. masks: of each split which of the known images are in it, bool [n]."""
+
+    problem: Problem
+    known: Known
+    masks: Mapping[str, NDArray[np.bool_]]
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Of each split the images of each breed."""
+        classes = self.problem.classes
+        return {
+            split: dict(
+                zip(classes, np.bincount(self.known.labels[mask], minlength=len(classes)).tolist(), strict=True)
+            )
+            for split, mask in self.masks.items()
+        }
+
+    def keys_of(self, split: str) -> list[str]:
+        """The keys of the images of a split."""
+        return [self.known.keys[row] for row in np.flatnonzero(self.masks[split])]
+
+
+@dataclass(frozen=True)
 class Divided(Derived):
     """The images of a dataset that a problem is about, in the splits "train" and "test". Their labels stay."""
 
@@ -94,28 +120,33 @@ class Divided(Derived):
     test_fraction: float
     seed: int
 
+    def chosen(self) -> Chosen:
+        """Which images are in which split.
+
+        Raises:
+            EchelonError: there is no such breed. DataError: as `known_of`.
+        """
+        classes = described(self.source).classes
+        problem, known = Problem(classes, self.breed, self.against), known_of(self.source)
+        kept = problem.concerns(torch.from_numpy(known.labels)).numpy()
+        test = held_out(known.labels, drawn(known.labels, known.keys, self.seed), self.test_fraction)
+        return Chosen(problem, known, {TRAIN: kept & ~test, TEST: kept & test})
+
     def write(self, url: str) -> Dataset:
         """Writes them at a URL, in bounded memory.
 
         Raises:
             DataError: no image is left to train on.
         """
-        classes = described(self.source).classes
-        problem, known = Problem(classes, self.breed, self.against), known_of(self.source)
-        kept = problem.concerns(torch.from_numpy(known.labels)).numpy()
-        test = held_out(known.labels, drawn(known.labels, known.keys, self.seed), self.test_fraction)
-        chosen = {TRAIN: kept & ~test, TEST: kept & test}
-        counts = {
-            split: dict(zip(classes, np.bincount(known.labels[mask], minlength=len(classes)).tolist(), strict=True))
-            for split, mask in chosen.items()
-        }
-        _check(problem, counts)
-        info = {"recipe": "pets", "classes": list(classes), "counts": counts, "problem": problem.title,
+        chosen = self.chosen()
+        classes, counts = chosen.problem.classes, chosen.counts
+        _check(chosen.problem, counts)
+        info = {"recipe": "pets", "classes": list(classes), "counts": counts, PROBLEM: chosen.problem.title,
                 "source": self.source.url} | {name: self.source.info.get(name) for name in _KEPT}  # fmt: skip
         return write_dataset(
             url,
             self.source.schema,
-            {split: self._rows(mask) for split, mask in chosen.items() if mask.any()},
+            {split: self._rows(mask) for split, mask in chosen.masks.items() if mask.any()},
             shuffle_seed=None if self.source.manifest.shuffled else self.seed,
             compression="none",
             info=info,

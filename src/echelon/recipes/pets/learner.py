@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from echelon.data.batch import Batch
 from echelon.data.division import TRAIN
 from echelon.data.manifest import Dataset
-from echelon.data.span import span_batches
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.pets.classifier import LinearClassifier
 from echelon.recipes.pets.columns import FEATURES, LABEL, described
+from echelon.recipes.pets.held import in_memory, with_bias
 from echelon.recipes.pets.networks.extractor import Extractor
 from echelon.recipes.pets.options import Fitting
 from echelon.recipes.pets.problem import EVERY, Problem
+from echelon.recipes.pets.seen import Training, count_seen
 from echelon.recipes.pets.svm import MOST_STEPS, solve, useful_threads
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
@@ -33,9 +33,6 @@ CONFUSION, ONE_AGAINST_ALL = "confusion", "one_against_all"
 """Arrays: rows of an answer taken for another; of each breed the rows rightly and wrongly said to be of it, rightly and
 wrongly said not to be, and those that are.
 """
-_BATCH = 2048
-_COPIES = 4
-"""Of the rows in memory: as they are read, with the column for the bias, and what their products need."""
 
 
 @dataclass
@@ -46,9 +43,9 @@ class SvmLearner(Learner):
     1/(C · rows) times the objective of scikit-learn's LinearSVC, so both have the same minimum, see `svm`.
 
     classes: all breeds in the order of the labels. features: numbers of each image. breed, against: see `Problem`.
-    counts: images of each breed in training. source: digest of the dataset that was divided. extractor: fields of
-    `Extractor`; None if nobody knows what made the features. total_steps: of the whole training, for the schedule.
-    The other fields are explained at `TrainOptions`.
+    counts: images of each breed in training. source, prepared: digest and URL of the dataset that was divided.
+    extractor: fields of `Extractor`; None if nobody knows what made the features. total_steps: of the whole training,
+    for the schedule. The other fields are explained at `TrainOptions`.
     """
 
     columns: ClassVar[tuple[str, ...] | None] = (FEATURES, LABEL)
@@ -63,6 +60,9 @@ class SvmLearner(Learner):
     against: str = EVERY
     cost: float = 1.0
     normalise: bool = True
+    prepared: str = ""
+    test_fraction: float = 0.0
+    split_seed: int = 0
     total_steps: int = 1
     lr: float = 0.05
     schedule: str = "cosine"
@@ -87,6 +87,11 @@ class SvmLearner(Learner):
         """What images must become for this learner."""
         extractor = Extractor(**self.extractor) if self.extractor is not None else None
         return Fitting(tuple(self.classes), self.features, extractor)
+
+    @property
+    def training(self) -> Training:
+        """The images that are trained on."""
+        return Training(self.prepared, self.source, self.breed, self.against, self.test_fraction, self.split_seed)
 
     def model(self) -> nn.Module:
         return LinearClassifier(self.features, len(self.problem.outputs), self.normalise)
@@ -160,15 +165,14 @@ class SvmLearner(Learner):
         """Of always saying no, or for all breeds of always saying the one that is most frequent in training.
 
         Raises:
-            DataError: the dataset is the one that was divided, with the images of the training, or some of its images
-                are of no breed that the problem is about.
+            DataError: some of its images were trained on, or are of no breed that the problem is about.
         """
         from echelon.recipes.pets.measures import baseline_of
 
-        if dataset.digest == self.source:
+        if seen := count_seen(dataset, split, self.training):
             raise DataError(
-                f"{dataset.url} holds the images of the training, too: evaluate the model on the split 'test' of "
-                "the dataset in its run, or on images that it has not seen"
+                f"{dataset.url} holds images of the training, {seen} of {dataset.rows(split)}: evaluate the model on "
+                "the split 'test' of the dataset in its run, or on images that it has not seen"
             )
         there = [int(dataset.info["counts"][split].get(name, 0)) for name in self.classes]
         measured = self.problem.counts(there)
@@ -196,20 +200,12 @@ class InMemorySvmLearner(SvmLearner, SolvedLearner):
 
     def solve(self, model: nn.Module, dataset: Dataset, config: RunConfig, on_step: OnStep) -> str:
         assert isinstance(model, LinearClassifier)
-        rows = dataset.rows(TRAIN)
-        needed = _COPIES * rows * (self.features + 1) * 4 / 2**20
-        if needed > config.memory_mb:
-            raise EchelonError(
-                f"{rows:,} rows of {self.features:,} features need {needed:,.0f} MB to be solved in memory, more than "
-                f"--memory-mb {config.memory_mb}: raise it, or take --solver steps, which reads them in batches"
-            )
         device = model.linear.weight.device
-        features, labels = in_memory(dataset, TRAIN)
-        if strange := int((~np.isfinite(features).all(axis=1)).sum()):
-            raise DataError(f"{strange} of {rows} images of {dataset.url} have features that are no finite numbers")
+        otherwise = "take --solver steps, which reads them in batches"
+        features, labels = in_memory(dataset, TRAIN, config.memory_mb, otherwise=otherwise)
         wide = with_bias(model.scaled(torch.from_numpy(features).to(device)))
         signs = self.problem.signs(torch.from_numpy(labels).to(device))
-        scale = 1 / (self.cost * rows)
+        scale = 1 / (self.cost * len(labels))
         with threads(useful_threads(wide, signs, config.cpus_per_worker)):
             found = solve(
                 wide,
@@ -222,18 +218,3 @@ class InMemorySvmLearner(SvmLearner, SolvedLearner):
             model.linear.weight.copy_(found.weights[:-1].T)
             model.linear.bias.copy_(found.weights[-1])
         return f"solved to {float(found.gap.max()):.1g} of the objective"
-
-
-def in_memory(dataset: Dataset, split: str) -> tuple[Any, Any]:
-    """All features, float32 [n, features], and labels, int64 [n], of a split."""
-    rows, (width,) = dataset.rows(split), dataset.schema.column(FEATURES).shape
-    features, labels = np.empty((rows, width or 0), np.float32), np.empty(rows, np.int64)
-    for batch in span_batches(dataset, split, (FEATURES, LABEL), 0, rows, _BATCH):
-        at = slice(int(batch.rows[0]), int(batch.rows[-1]) + 1)
-        features[at], labels[at] = batch[FEATURES].numpy(), batch[LABEL].numpy()
-    return features, labels
-
-
-def with_bias(rows: Tensor) -> Tensor:
-    """Rows with a last column of ones, whose weight is the bias."""
-    return torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)

@@ -51,9 +51,9 @@ def prepare(
 
     Its info has the names of the breeds in the order of their labels ("classes"), how many images there are of each
     ("counts", by split), the network ("model", "weights": the digest of its numbers, "weights_from", "precision"; None
-    where features were read), where the images are ("images"), how many images were no RGB ("converted"), how many
-    files were of another kind ("others"), and what was left out. Its asset "weights" is the network, float32
-    [parameters].
+    where features were read), where its files are ("files"; "images" if they are such), how many images were no RGB
+    ("converted"), how many files were of another kind ("others"), and what was left out. Its asset "weights" is the
+    network, float32 [parameters].
 
     Args:
         source: see `find_source`. fitting: the dataset is for this model, to evaluate or to predict: it has its breeds
@@ -66,7 +66,7 @@ def prepare(
     """
     found = find_source(source, fitting.classes if fitting is not None else None)
     if options.json is not None:
-        _check_json(found, options.json)
+        _check_json(found, options.json, again=overwrite or options.resume)
     if found.is_json:
         work = _read_json(found, fitting)
     else:
@@ -153,16 +153,24 @@ def _check_images(source: str, fitting: Fitting | None) -> None:
         )
 
 
-def _check_json(source: Source, url: str) -> None:
+def _check_json(source: Source, url: str, *, again: bool) -> None:
     """
     Raises:
-        DataError: the features of two images would be one file, or they are read from such files.
+        DataError: the features of two images would be one file, are read from such files, or are there already, unless
+            they may be written again.
     """
     if source.is_json:
         raise DataError(f"--json {url}: the features come from JSON files already")
-    for path, count in Counter(map(json_path, source.paths)).most_common(1):
+    targets = Counter(map(json_path, source.paths))
+    for path, count in targets.most_common(1):
         if count > 1:
             raise DataError(f"--json {url}: {count} images would be {path} there, since only their endings differ")
+    there = [] if again else sorted(entry.path for entry in open_storage(url).list() if entry.path in targets)
+    if there:
+        raise DataError(
+            f"--json {url}: {len(there)} of these files are there already, such as {there[0]}: choose another folder, "
+            "or write them again with --overwrite"
+        )
 
 
 def _parts(files: int) -> int:
@@ -199,6 +207,7 @@ class _Conclude:
             "converted": summary.counts.get(CONVERTED, 0),
             "others": self.source.others,
             "images": None if self.source.is_json else self.source.storage.url,
+            "files": self.source.storage.url,
             **summary.info,
         }
         return spark.Addition(info, {})

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-import torch
-
+from echelon.data.division import TRAIN
 from echelon.data.manifest import Dataset
 from echelon.data.plan import steps_in_epoch
 from echelon.errors import EchelonError
 from echelon.recipes.pets.columns import described
-from echelon.recipes.pets.division import Divided, drawn, held_out, known_of
+from echelon.recipes.pets.division import Divided
 from echelon.recipes.pets.learner import InMemorySvmLearner, SvmLearner
-from echelon.recipes.pets.problem import EVERY, Problem
+from echelon.recipes.pets.problem import EVERY
 from echelon.recipes.pets.svm import MOST_STEPS
 from echelon.train.config import RunConfig, option
 from echelon.train.stopping import last_step
@@ -75,17 +73,17 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> S
     Raises:
         DataError: the dataset is not one of features of pets. EchelonError: there is no such breed.
     """
-    its = described(dataset)
-    problem = Problem(its.classes, options.breed, options.against)
-    known = known_of(dataset)
-    test = held_out(known.labels, drawn(known.labels, known.keys, options.split_seed), options.test_fraction)
-    chosen = known.labels[problem.concerns(torch.from_numpy(known.labels)).numpy() & ~test]
+    its, divided = described(dataset), options.divided(dataset)
+    counts = divided.chosen().counts[TRAIN]
     kind = InMemorySvmLearner if options.solver == "memory" else SvmLearner
     learner = kind(
         classes=list(its.classes),
         features=its.features,
-        counts=np.bincount(chosen, minlength=len(its.classes)).tolist(),
+        counts=[counts[name] for name in its.classes],
         source=dataset.digest,
+        prepared=dataset.url,
+        test_fraction=options.test_fraction,
+        split_seed=options.split_seed,
         extractor=asdict(its.extractor) if its.extractor is not None else None,
         breed=options.breed,
         against=options.against,
