@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 import torch
 from measured import Outcome, in_turn, told
 from PIL import Image
+from processes import used
 from safetensors.torch import save_file
 
 from echelon.allocation import kept_memory
@@ -92,13 +92,6 @@ def together(model: str, precision: str, batch_size: int, images: int, cores: in
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         clock, cpu = zip(*pool.map(_apart, [work] * cores, chunksize=1), strict=True)
     return sum(clock), statistics.fmean(cpu)
-
-
-def used() -> float:
-    """Seconds of CPU of this process, Spark's Java and all of its workers, so far."""
-    here = psutil.Process()
-    of_each = [process.cpu_times() for process in (here, *here.children(recursive=True))]
-    return sum(t.user + t.system + t.children_user + t.children_system for t in of_each)
 
 
 def prepared(spark: SparkSession, folder: Path, options: PrepareOptions, images: int) -> Rates:
