@@ -13,10 +13,10 @@ from echelon.download.transfer import OnProgress, Progress
 
 
 @contextmanager
-def shown(console: Console | None = None) -> Iterator[OnProgress]:
+def shown(console: Console | None = None, *, passing: bool = False) -> Iterator[OnProgress]:
     """What shows each file as a bar with its size, speed and remaining time, while the block lasts.
 
-    console: default the standard error.
+    console: default the standard error. passing: whether a bar goes when the next file begins, as there are many.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                TimeRemainingColumn())  # fmt: skip
@@ -25,6 +25,10 @@ def shown(console: Console | None = None) -> Iterator[OnProgress]:
 
         def show(progress: Progress) -> None:
             if progress.name not in tasks:
+                if passing:
+                    for task in tasks.values():
+                        bars.remove_task(task)
+                    tasks.clear()
                 tasks[progress.name] = bars.add_task(progress.name)
             bars.update(tasks[progress.name], completed=progress.done, total=progress.total)
 

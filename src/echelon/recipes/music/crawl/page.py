@@ -1,0 +1,146 @@
+"""The HTML of pages that list songs, as those of the Free Music Archive do.
+
+Their shape is not published. Each song of a listing is an element with the attribute data-track-info, whose value is
+JSON with title, artistName, url (the page of the song), fileName, fileUrl and playbackUrl; within it, links in an
+element of the class ptxt-genre name its genres. The next page is the same address with another ?page=. Licences are
+links to creativecommons.org on the page of a song. Whatever else changes there, only this module has to follow.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urldefrag, urljoin, urlsplit
+
+from echelon.errors import EchelonError
+from echelon.recipes.music.crawl.track import Track, plain
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
+    from bs4.element import Tag
+
+_LICENCE = re.compile(r"https?://(www\.)?creativecommons\.org/(licenses|publicdomain)/", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a page lists. next: address of the next page. unreadable: songs whose information is none, as they are."""
+
+    tracks: tuple[Track, ...]
+    next: str | None
+    unreadable: tuple[str, ...]
+
+
+def listing_in(content: bytes, url: str) -> Listing:
+    """What a page of an address lists. A song whose genres it does not tell has that of the address, /genre/NAME.
+
+    Raises:
+        EchelonError: Beautiful Soup is not installed.
+    """
+    soup = _soup(content)
+    tracks, unreadable = [], []
+    for item in soup.select("[data-track-info]"):
+        said = str(item["data-track-info"])
+        track = _track(item, said, url)
+        if track is None:
+            unreadable.append(said)
+        else:
+            tracks.append(track)
+    return Listing(tuple(tracks), _next(soup, url), tuple(unreadable))
+
+
+def licence_in(content: bytes) -> str:
+    """The licence that the page of a song names; "" if it names none, or several.
+
+    Raises:
+        EchelonError: Beautiful Soup is not installed.
+    """
+    return _licence(_soup(content))
+
+
+def genre_page(site: str, genre: str) -> str:
+    """The address that lists a genre: spaces are underlines there, and other signs are left out."""
+    return urljoin(site, f"/genre/{re.sub(r'[^A-Za-z0-9_-]', '', genre.replace(' ', '_'))}/")
+
+
+def _soup(content: bytes) -> BeautifulSoup:
+    try:
+        from bs4 import BeautifulSoup
+    except ImportError:
+        raise EchelonError(
+            "Beautiful Soup is not installed, which reads listings: pip install 'echelon[music]'"
+        ) from None
+    return BeautifulSoup(content, "html.parser")
+
+
+def _track(item: Tag, said: str, url: str) -> Track | None:
+    try:
+        info = json.loads(said)
+    except ValueError:
+        return None
+    if not isinstance(info, dict) or not (sound := _text(info, "fileUrl") or _text(info, "playbackUrl")):
+        return None
+    page = _text(info, "url")
+    return Track(
+        url=_joined(url, sound),
+        title=_text(info, "title"),
+        artist=_text(info, "artistName"),
+        licence=_licence(item),
+        genres=tuple(_genres(item)) or _genre_of(url),
+        page=_joined(url, page) if page else "",
+        name=_text(info, "fileName"),
+    )
+
+
+def _text(info: dict[str, Any], key: str) -> str:
+    value = info.get(key)
+    return plain(value) if isinstance(value, str) else ""
+
+
+def _genres(item: Tag) -> Iterator[str]:
+    for place in item.select(".ptxt-genre"):
+        links = [link.get_text(" ", strip=True) for link in place.select("a")]
+        yield from filter(None, map(plain, links or place.get_text(" ").split(",")))
+
+
+def _genre_of(url: str) -> tuple[str, ...]:
+    found = re.search(r"/genre/([^/]+)", urlsplit(url).path)
+    return (unquote(found[1]).replace("_", " "),) if found else ()
+
+
+def _licence(place: BeautifulSoup | Tag) -> str:
+    said = {str(link.get("href", "")) for link in place.select("a[rel~=license], link[rel~=license]")}
+    links = said or {str(link["href"]) for link in place.select("a[href]") if _LICENCE.match(str(link["href"]))}
+    return links.pop() if len(links) == 1 else ""
+
+
+def _next(soup: BeautifulSoup, url: str) -> str | None:
+    for link in soup.select("a[rel~=next][href], link[rel~=next][href]"):
+        return _joined(url, str(link["href"]))
+    path, number = _numbered(url)
+    for link in soup.select("a[href]"):
+        target = _joined(url, str(link["href"]))
+        if _numbered(target) == (path, number + 1):
+            return target
+    return None
+
+
+def _joined(url: str, link: str) -> str:
+    """An address that a page refers to; as it stands if it is none, so that asking for it says why."""
+    try:
+        return urldefrag(urljoin(url, link)).url
+    except ValueError:
+        return link
+
+
+def _numbered(url: str) -> tuple[str, int]:
+    """The path of an address and the number of a page in it; the first has none, and what is no address has 0."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", 0
+    said = parse_qs(parts.query).get("page", ["1"])[-1]
+    return parts.path.rstrip("/"), int(said) if re.fullmatch(r"[0-9]{1,9}", said) else 0
