@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from echelon.data.manifest import Dataset
+from echelon.recipes.music.crawl.command import crawl
 from echelon.recipes.music.exhibits import baselines_table
 from echelon.recipes.music.learner import MusicLearner
 from echelon.recipes.music.options import PrepareOptions
@@ -51,7 +52,7 @@ class MusicRecipe(Recipe):
             yield baselines_table(_ours(learner), shown.dataset, shown.split)
 
     def commands(self) -> Sequence[Command]:
-        return ()
+        return (crawl,)
 
 
 def _ours(learner: Learner) -> MusicLearner:
