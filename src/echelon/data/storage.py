@@ -174,6 +174,16 @@ class Storage:
         """Whether its files are on disks of the machine, or look so."""
         return isinstance(self._system, pafs.LocalFileSystem)
 
+    def local_path(self, path: str) -> str:
+        """Where a file or folder is for other programs of the machine.
+
+        Raises:
+            ValueError: it is not on a disk.
+        """
+        if not self.is_local:
+            raise ValueError(f"{self.url_of(path)} is not on a disk")
+        return self._path(path)
+
     def _created(self, path: str) -> pa.NativeFile:
         target = self._path(path)
         if self.is_local:

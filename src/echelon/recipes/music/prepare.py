@@ -1,0 +1,205 @@
+"""From files of sound to a dataset of windows, by tasks of Spark."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+
+from echelon.data.cells import Decoded
+from echelon.data.division import TRAIN, Division
+from echelon.data.manifest import Dataset
+from echelon.data.on_disk import on_disk
+from echelon.data.storage import Storage
+from echelon.errors import DataError, StorageError
+from echelon.recipes.music.audio import check_decoders
+from echelon.recipes.music.columns import CODE_COUNTS, CONTEXT, OFFSET, PAIR_COUNTS, SAMPLES, Form, schema_of
+from echelon.recipes.music.listening import Heard, Wish, codes_of, listen
+from echelon.recipes.music.mulaw import CODES
+from echelon.recipes.music.options import ENDINGS, PrepareOptions
+from echelon.recipes.music.sources import Item, SongFile, Source, bytes_of, find_songs
+from echelon.recipes.music.told import Told, damaged, durations, twins
+from echelon.recipes.music.windows import Window, pairs_of, values_of, windows_of
+from echelon.spark import prepare as spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from echelon.spark.job import OnProgress
+
+SILENT_PEAK = 1e-3
+"""A song that is never louder (-60 dB) is silent: scaled up it would only be noise."""
+_SPOOLED = 16 << 20
+"""Bytes of a song's samples that stay in memory, about four minutes; the rest is in a temporary file."""
+_BATCH_BYTES = 4 << 20
+_log = logging.getLogger(__name__)
+
+
+def prepare(
+    session: SparkSession,
+    source: str,
+    url: str,
+    options: PrepareOptions,
+    *,
+    fitting: Form | None = None,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Dataset:
+    """Writes the songs of files of sound as a dataset of windows at a URL, see `schema_of`.
+
+    Its info has the form of the windows ("rate", "window", "context", "normalised"), how many windows each split has
+    ("counts"), how many songs and seconds ("songs"), how long the files said to be and were ("durations"), what is
+    lost of songs that are not whole ("damaged"), which songs have the same codes ("twins"), how many files are of other
+    kinds ("others"), how many songs have each licence, where a manifest says it ("licences"), and "problems" with the
+    reasons for all that was left out. Its assets are `CODE_COUNTS` and `PAIR_COUNTS`.
+
+    Args:
+        source: see `find_songs`. fitting: what a learner was trained on, to evaluate or to predict: all of each song is
+            for testing then. overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to
+            time.
+
+    Raises:
+        DataError: there are no songs, or not one is good. EchelonError: a package is missing, or Spark's tasks failed.
+    """
+    check_decoders()
+    form = fitting or Form(options.rate, options.window, options.context, options.normalise)
+    if fitting is None:
+        found = find_songs(source, options.endings, Division(options.test_fraction, options.split_seed))
+    else:
+        found = find_songs(source, ENDINGS, Division(1, 0))
+    wish = Wish(form.rate, options.from_second, options.seconds)
+    dataset, _ = spark.prepare_dataset(
+        session,
+        url,
+        schema_of(),
+        found.items,
+        _Read(found.storage, form, wish, options.min_seconds),
+        conclude=_Conclude(found, form),
+        sums_of=_sums,
+        bytes_of=lambda item: bytes_of(item, form.rate) * (form.window + form.context) // form.window,
+        shuffle_seed=options.shuffle_seed,
+        compression=options.compression,
+        overwrite=overwrite,
+        resume=options.resume,
+        on_progress=on_progress,
+    )
+    return dataset
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The windows of some songs, in a task."""
+
+    storage: Storage
+    form: Form
+    wish: Wish
+    min_seconds: float
+
+    def __call__(self, item: Item) -> Iterator[spark.Found]:
+        for song in item:
+            with SpooledTemporaryFile(max_size=_SPOOLED) as spool:
+                yield from self._song(song, cast(BinaryIO, spool))
+
+    def _song(self, song: SongFile, spool: BinaryIO) -> Iterator[spark.Found]:
+        told = Told(song.path)
+        try:
+            heard = self._heard(song, spool)
+        except DataError as error:
+            yield told.problem(str(error))
+            return
+        yield told.lengths(heard)
+        if heard.lost is not None:
+            yield told.problem(heard.lost)
+        if heard.invalid:
+            yield told.problem(f"{heard.invalid:,} samples are no numbers and count as silence")
+        if (reason := self._useless(heard)) is not None:
+            yield told.problem(reason)
+            return
+        digest = hashlib.blake2b(digest_size=8)
+        windows: list[Window] = []
+        for window in windows_of(self._codes(heard, spool, digest), self.form.window, self.form.context):
+            windows.append(window)
+            if len(windows) * len(window.samples) >= _BATCH_BYTES:
+                yield spark.Rows(values_of(song.path, windows), song.split)
+                windows = []
+        if windows:
+            yield spark.Rows(values_of(song.path, windows), song.split)
+        yield told.codes(digest.hexdigest(), song.split)
+
+    def _heard(self, song: SongFile, spool: BinaryIO) -> Heard:
+        with on_disk(self.storage, song.path) as path:
+            try:
+                return listen(path, self.wish, spool)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise StorageError(f"cannot read {self.storage.url_of(song.path)}: {error}") from error
+
+    def _useless(self, heard: Heard) -> str | None:
+        """Why there is nothing to be taken from a song."""
+        seconds = heard.samples / self.form.rate
+        if not heard.samples or seconds < self.min_seconds:
+            return f"{seconds:.2f} s of it are to be had, less than the {self.min_seconds:g} s of --min-seconds"
+        if heard.peak < SILENT_PEAK:
+            return f"it is silent: its largest sample is {heard.peak:.2g}"
+        return None
+
+    def _codes(self, heard: Heard, spool: BinaryIO, digest: Any) -> Iterator[np.ndarray]:
+        for codes in codes_of(spool, heard, normalise=self.form.normalised):
+            digest.update(codes)
+            yield codes
+
+
+def _sums(split: str, rows: Mapping[str, Decoded]) -> Mapping[str, np.ndarray]:
+    """Of some windows of a split: how many begin a song, how many codes are their own, and of these the pairs."""
+    samples: list[np.ndarray] = rows[SAMPLES]  # type: ignore[assignment]
+    contexts = np.asarray(rows[CONTEXT])
+    own = sum(map(len, samples)) - int(contexts.sum())
+    sums = {"songs": np.array((np.asarray(rows[OFFSET]) == 0).sum()), "codes": np.array(own)}
+    return {**sums, "pairs": pairs_of(samples, contexts.tolist())} if split == TRAIN else sums
+
+
+@dataclass(frozen=True)
+class _Conclude:
+    """What belongs to the dataset beside its rows."""
+
+    source: Source
+    form: Form
+
+    def __call__(self, summary: spark.Summary) -> spark.Addition:
+        form, sums = self.form, summary.sums
+        for split in sorted({song.split for song in self.source.songs} - set(summary.rows)):
+            _log.warning("not one song to %s on was good: take another --split-seed", split)
+        same = twins(summary.counts)
+        for first, *_ in (group for group in same if len(set(group.values())) > 1):
+            _log.warning("%s is both trained and tested on, since it is there twice: see twins in its manifest", first)
+        info: dict[str, Any] = {
+            "recipe": "music",
+            "rate": form.rate,
+            "window": form.window,
+            "context": form.context,
+            "normalised": form.normalised,
+            "counts": dict(summary.rows),
+            "songs": {
+                split: {"count": int(of["songs"]), "seconds": round(int(of["codes"]) / form.rate, 3)}
+                for split, of in sums.items()
+            },
+            "durations": durations(summary.counts),
+            "damaged": damaged(summary.counts),
+            "twins": [sorted(group) for group in same],
+            "others": dict(self.source.others),
+            "licences": self._licences(),
+            **summary.info,
+        }
+        pairs = sums[TRAIN]["pairs"] if TRAIN in sums else np.zeros((CODES, CODES), np.int64)
+        return spark.Addition(info, {CODE_COUNTS: pairs.sum(axis=0), PAIR_COUNTS: pairs})
+
+    def _licences(self) -> dict[str, int]:
+        known = (self.source.known.get(song.path) for song in self.source.songs)
+        return dict(sorted(Counter(song.licence for song in known if song is not None).items()))
