@@ -31,3 +31,23 @@ def test_about_the_wanted_part_is_tested_and_a_larger_part_holds_a_smaller_one()
 def test_seeds_draw_independently() -> None:
     both = drawn(0.3, 0) & drawn(0.3, 1)
     assert abs(len(both) - 4000 * 0.09) < 5 * math.sqrt(4000 * 0.09 * 0.91)
+
+
+def test_of_all_names_just_the_wanted_part_is_tested() -> None:
+    for count in (1, 2, 3, 10, 37):
+        for fraction in (0, 0.01, 0.1, 0.5, 0.99, 1):
+            splits = Division(fraction, 5).split_all(NAMES[:count])
+            wanted = math.floor(count * fraction + 0.5)
+            if count > 1 and 0 < fraction < 1:
+                wanted = min(max(wanted, 1), count - 1)
+            assert splits.count(TEST) == wanted
+            assert splits.count(TRAIN) == count - wanted
+
+
+def test_the_order_of_names_does_not_matter_and_a_larger_part_holds_a_smaller_one() -> None:
+    names = NAMES[:50]
+    few = dict(zip(names, Division(0.2, 1).split_all(names)))
+    assert dict(zip(names[::-1], Division(0.2, 1).split_all(names[::-1]))) == few
+    more = dict(zip(names, Division(0.4, 1).split_all(names)))
+    assert all(more[name] == TEST for name in names if few[name] == TEST)
+    assert dict(zip(names, Division(0.2, 2).split_all(names))) != few
