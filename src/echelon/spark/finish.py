@@ -15,6 +15,7 @@ from echelon.data.schema import Schema, Values
 from echelon.spark.carriage import Run
 from echelon.spark.job import Reports
 from echelon.spark.notes import Notes, Problem
+from echelon.spark.probe import listed_files
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def finished(runs: Iterable[Run], finish: Finish, schema: Schema, notes: Notes, 
     for run in runs:
         for start in range(0, len(run.rows), finish.rows_at_once):
             items, numbers = (origin[start : start + finish.rows_at_once].tolist() for origin in run.origins)
-            with reports.reporting(items[0]) as outcome:
+            with reports.reporting(items[0]) as outcome, listed_files():
                 values = decode(finish.travelling, run.rows.slice(start, finish.rows_at_once))
                 done = finish.step(values)
                 outcome.result = encode(schema, done.values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from echelon.spark.job import OnProgress, Reports, collect, over_items, send
 from echelon.spark.ledger import begin, plan_of
 from echelon.spark.merged import Merge
 from echelon.spark.notes import Notes, Problem
-from echelon.spark.probe import PathNotShared
+from echelon.spark.probe import listed_files
 from echelon.spark.scattered import Arrays, Format, SumsOf, Written, bounded_batches, written, written_before
 
 if TYPE_CHECKING:
@@ -224,23 +223,18 @@ class _Scatter:
     def __call__(self, item: Any, index: int, notes: Notes) -> Iterator[pa.RecordBatch]:
         row = 0
         try:
-            for found in self._rows_of(item):
-                if isinstance(found, Problem):
-                    notes.add(found, (index, row))
-                elif isinstance(found, Counter):
-                    notes.counts.update(found)
-                else:
-                    batch = encode(self.carriage.schema, found.values)
-                    yield self._pack(batch, found, index, row)
-                    row += len(batch)
+            with listed_files():
+                for found in self._rows_of(item):
+                    if isinstance(found, Problem):
+                        notes.add(found, (index, row))
+                    elif isinstance(found, Counter):
+                        notes.counts.update(found)
+                    else:
+                        batch = encode(self.carriage.schema, found.values)
+                        yield self._pack(batch, found, index, row)
+                        row += len(batch)
         except DataError as error:
             notes.add(Problem(f"item {index}", str(error)), (index, row))
-        except FileNotFoundError as error:
-            # As a problem of the item it would pass for a broken file, and thousands would be missing.
-            raise PathNotShared(
-                f"{error} on {socket.gethostname()}, but the driver found it: use a path that all hosts share, such as "
-                "s3://, hdfs:// or a network file system; if it was deleted since, start again"
-            ) from error
 
     def _pack(self, batch: pa.RecordBatch, found: Rows, item: int, row: int) -> pa.RecordBatch:
         parts = self.carriage.parts

@@ -7,6 +7,7 @@ be read is compared with what rank 0 reads. Whoever cannot is named by host.
 from __future__ import annotations
 
 import hashlib
+import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,23 @@ class Probe:
 
 class PathNotShared(EchelonError):
     """A host does not see a path that all workers must share."""
+
+
+@contextmanager
+def listed_files() -> Iterator[None]:
+    """For a block in a task that reads files which the driver has listed.
+
+    Raises:
+        PathNotShared: one of them is not there. As a problem of the file it would pass for a broken one, and thousands
+            would be missing.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PathNotShared(
+            f"{error} on {socket.gethostname()}, but the driver found it: use a path that all hosts share, such as "
+            "s3://, hdfs:// or a network file system; if it was deleted since, start again"
+        ) from error
 
 
 @contextmanager

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
+from echelon.recipes.images.places import CUT_OFF, Place
 from echelon.recipes.images.rows import TEST, Division, Problem
 from echelon.recipes.images.tars import Member, members, open_archive, read_member
 from echelon.recipes.pixels.decode import SUFFIXES
 
-CUT_OFF = "the archive is cut off within it"
 LARGEST = 256 << 20
 """Bytes of an image file. What claims more is damaged, or too large to be read at once by every task of a host."""
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """An archive that is open. name: for keys. start, size: where it is in the file at `path`."""
+
+    storage: Storage
+    file: BinaryIO
+    path: str
+    name: str
+    start: int
+    size: int
+
+    def image(self, member: Member, label: int) -> Stored | Problem:
+        key = f"{self.name}/{member.name}"
+        if member.offset + member.size > self.size:
+            return Problem(key, CUT_OFF)
+        if self.storage.is_local:
+            return Stored(key, label, Place(self.path, self.start + member.offset, member.size))
+        # Far away a request for each image costs more than one for many that lie one behind the other.
+        content = read_member(self.file, member)
+        return Problem(key, CUT_OFF) if content is None else Stored(key, label, content)
+
+
+@contextmanager
+def _opened(storage: Storage, path: str, name: str, start: int = 0, length: int | None = None) -> Iterator[_Archive]:
+    with closing(open_archive(storage, path, start, length)) as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        yield _Archive(storage, file, path, name, start, size)
 
 
 @dataclass(frozen=True)
@@ -45,16 +76,16 @@ class ClassTar(StoredImages):
         Raises:
             DataError: its images lie in several folders, which are likely the classes.
         """
-        with closing(open_archive(storage, self.path, self.start, self.length)) as file:
-            yield from self._stored(file)
+        with _opened(storage, self.path, self.name, self.start, self.length) as archive:
+            yield from self._stored(archive)
 
-    def _stored(self, file: BinaryIO) -> Iterator[Stored | Problem]:
-        found = self._of_one_folder(_image(self.name, entry) for entry in members(file, self.name))
+    def _stored(self, archive: _Archive) -> Iterator[Stored | Problem]:
+        found = self._of_one_folder(_image(self.name, entry) for entry in members(archive.file, self.name))
         count = 0
         for entry in found if self.division is None else self._part(list(found), self.division):
             if isinstance(entry, Member):
                 count += 1
-                yield _stored(file, self.name, entry, self.label)
+                yield archive.image(entry, self.label)
             else:
                 yield entry
         if not count and self.division is None:
@@ -101,8 +132,8 @@ class TarFiles(StoredImages):
         return len(self.members)
 
     def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
-        with closing(open_archive(storage, self.path)) as file:
-            yield from (_stored(file, self.path, *member) for member in self.members)
+        with _opened(storage, self.path, self.path) as archive:
+            yield from (archive.image(*member) for member in self.members)
 
 
 def images_in(storage: Storage, path: str) -> Iterator[Member | Problem]:
@@ -118,8 +149,3 @@ def _image(archive: str, entry: Member | Problem) -> Member | Problem:
     if isinstance(entry, Member) and entry.size > LARGEST:
         return Problem(f"{archive}/{entry.name}", f"its header says {entry.size} bytes; at most {LARGEST} are read")
     return entry
-
-
-def _stored(file: BinaryIO, archive: str, member: Member, label: int) -> Stored | Problem:
-    key, content = f"{archive}/{member.name}", read_member(file, member)
-    return Problem(key, CUT_OFF) if content is None else Stored(key, label, content)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echelon.data.storage import Storage
+from echelon.recipes.images.places import CUT_OFF, Place, read
 from echelon.recipes.images.rows import Pixels, Problem, Rows
 from echelon.recipes.pixels.decode import BrokenImage, decode, stretched
 
@@ -19,13 +20,13 @@ BYTES_AT_ONCE = 16 << 20
 class Stored:
     """One image.
 
-    key: its name, unique in the source. label: -1 for none. content: the bytes of a JPEG, PNG or other file, or pixels,
-    uint8 [1 or 3, H, W].
+    key: its name, unique in the source. label: -1 for none. content: the bytes of a JPEG, PNG or other file, or where
+    they are, or pixels, uint8 [1 or 3, H, W].
     """
 
     key: str
     label: int
-    content: bytes | Pixels
+    content: bytes | Place | Pixels
 
 
 class StoredImages(ABC):
@@ -43,19 +44,22 @@ class StoredImages(ABC):
 
     def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
         """The same images, decoded."""
-        return decoded(self.stored(storage), self.size)
+        return decoded(self.stored(storage), self.size, storage)
 
 
-def decoded(images: Iterable[Stored | Problem], size: tuple[int, int]) -> Iterator[Rows | Problem]:
-    """The same images, in their order, as pixels of one height and width; a problem for each that is broken."""
-    held = _Held(size)
+def decoded(images: Iterable[Stored | Problem], size: tuple[int, int], storage: Storage) -> Iterator[Rows | Problem]:
+    """The same images, in their order, as pixels of one height and width; a problem for each that is broken.
+
+    storage: where those are that are given by their places.
+    """
+    held = _Held(size, storage)
     for image in images:
         found = image if isinstance(image, Problem) else held.add(image)
         if found is not None:
             yield found
         if held.is_full:
             yield held.rows()
-            held = _Held(size)
+            held = _Held(size, storage)
     if held.keys:
         yield held.rows()
 
@@ -65,19 +69,22 @@ class _Held:
     all else but the decoding.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], storage: Storage) -> None:
         most = max(1, BYTES_AT_ONCE // (3 * size[0] * size[1]))
         self.keys: list[str] = []
         self._images = np.empty((most, 3, *size), dtype=np.uint8)
         self._labels: list[int] = []
         self._converted = 0
+        self._storage = storage
 
     @property
     def is_full(self) -> bool:
         return len(self.keys) == len(self._images)
 
     def add(self, image: Stored) -> Problem | None:
-        content = image.content
+        content = read(self._storage, image.content) if isinstance(image.content, Place) else image.content
+        if content is None:
+            return Problem(image.key, CUT_OFF)
         size = self._images.shape[2], self._images.shape[3]
         try:
             pixels, converted = decode(content, size) if isinstance(content, bytes) else stretched(content, size)

@@ -10,6 +10,7 @@ from echelon.data.files import is_hidden
 from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
+from echelon.recipes.images.places import Place
 from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, VAL, Division, Item, Problem, Source
 from echelon.recipes.pixels.decode import SUFFIXES
 
@@ -37,7 +38,7 @@ class ClassFiles(StoredImages):
 
     def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
         yield from (Problem(path, "it lies in no class folder") for path in self.strays)
-        yield from (Stored(path, label, storage.read(path)) for path, label in self.files)
+        yield from (Stored(path, label, Place(path)) for path, label in self.files)
 
 
 def find_folders(

@@ -72,7 +72,7 @@ def prepare(
         schema_of(size),
         found.items,
         _Read(storage),
-        finish=finish(size) if any(isinstance(item, StoredImages) for item in found.items) else None,
+        finish=finish(size, storage) if any(isinstance(item, StoredImages) for item in found.items) else None,
         conclude=_Conclude(found, size, channels),
         sums_of=_Sums(len(found.classes)),
         bytes_of=lambda item: item.images * 3 * size[0] * size[1],
