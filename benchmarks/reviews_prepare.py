@@ -1,7 +1,7 @@
 """Reviews per second from JSON lines to a dataset, beside plain Python and beside polars; and its memory.
 
     python benchmarks/reviews_prepare.py [--source FILE.jsonl] [--cores 2] [--reviews 200000] [--rounds 3]
-    python benchmarks/reviews_prepare.py --gigabytes 5 [--heap 1g]
+    python benchmarks/reviews_prepare.py --gigabytes 5 [--heap 1g] [--master spark://HOST:PORT]
 
 Ours is all of `echelon reviews prepare` in a warm session of Spark: look at every line, clean, merge equal texts by the
 rating that most gave, divide by product, count the words of the training part, encode, shuffle globally, write. The
@@ -10,8 +10,8 @@ line by line in one process, polars with as many threads as ours has cores. Clai
 by CPU time of all processes, in which Spark's Java counts: no more than plain Python, and no more than four times that
 of polars, which needs all reviews in memory at once.
 
-With --gigabytes as much is made, and prepared in a session whose Java has --heap; then the largest resident memory of
-Java and of any Python process is told.
+With --gigabytes as much is made, and prepared in a session whose Java has --heap, or on a cluster of this machine with
+executors of one core and that heap; then the largest resident memory of each kind of process is told.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PAD, UNKNOWN, FIRST = 1, 2, 3
 OPTIONS = PrepareOptions()
 POOL = 4_000
 OF_PYTHON, OF_POLARS = 1.0, 0.25
-MOST_MB = {"java": 1536, "python": 1024}
+MOST_MB = {"java": 1536, "java of an executor": 1536, "python": 1024}
 """Limits of memory; Java needs some beside its heap."""
 
 
@@ -197,7 +197,15 @@ def ours(spark: SparkSession, source: Path, folder: Path) -> tuple[Cost, Dataset
     return Cost(time.perf_counter() - start, used() - cpu), dataset
 
 
-def large(gigabytes: float, cores: int, heap: str) -> int:
+def small_session(cores: int, heap: str, master: str | None) -> SparkSession:
+    if master is None:
+        return session(f"local[{cores},8]", workers=cores, conf={"spark.driver.memory": heap}, gang=False)
+    conf = {"spark.driver.memory": heap, "spark.executor.memory": heap, "spark.executor.cores": "1",
+            "spark.cores.max": str(cores)}  # fmt: skip
+    return session(master, workers=cores, conf=conf, gang=False)
+
+
+def large(gigabytes: float, cores: int, heap: str, master: str | None) -> int:
     """Prepares many reviews in little memory."""
     with tempfile.TemporaryDirectory() as folder:
         source, size, count = Path(folder) / "reviews.jsonl", 0, 0
@@ -206,7 +214,7 @@ def large(gigabytes: float, cores: int, heap: str) -> int:
                 if size >= gigabytes * 2**30:
                     break
                 size, count = size + file.write(line), count + 1
-        spark = session(f"local[{cores},8]", workers=cores, conf={"spark.driver.memory": heap}, gang=False)
+        spark = small_session(cores, heap, master)
         with Peaks() as peaks:
             cost, dataset = ours(spark, source, Path(folder))
         spark.stop()
@@ -215,7 +223,8 @@ def large(gigabytes: float, cores: int, heap: str) -> int:
         if info["lines"] != count or rows + info["duplicates"] + info["empty"] != count:
             raise RuntimeError(f"of {count} reviews {rows} became rows: {info}")
     return told(
-        f"{size / 2**30:.1f} GB, {count:,} reviews, {cores} cores, Java's heap {heap}",
+        f"{size / 2**30:.1f} GB, {count:,} reviews, {cores} {'cores' if master is None else 'executors'}, "
+        f"Java's heap {heap}",
         [
             Outcome(
                 "prepare: reviews/s", count / cost.clock, rest=f"{cost.clock:.0f} s, {info['duplicates']:,} merged"
@@ -274,9 +283,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gigabytes", type=float, help="make so much, and tell the memory that preparing it takes")
     parser.add_argument("--heap", default="1g", help="of Java, with --gigabytes")
+    parser.add_argument("--master", help="of a standalone cluster whose hosts see this disk, with --gigabytes")
     given = parser.parse_args()
     if given.gigabytes:
-        return large(given.gigabytes, given.cores, given.heap)
+        return large(given.gigabytes, given.cores, given.heap, given.master)
     return beside(given.source, given.cores, given.reviews, given.rounds)
 
 
