@@ -7,6 +7,7 @@ import re
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ class Site:
     closed, for the next `cuts` answers. stalls: answers that stop there instead, until the test ends. trickle: seconds
     between two bytes. ranges: whether it understands Range. shift: bytes by which it
     answers another range than was asked for. tagged: whether it names versions. chunked: whether it says
-    the length beforehand. asked: the Range of every request.
+    the length beforehand. answers: of a path, the status and headers of its next answers, before it serves again.
+    leads: of a path, where it always leads to. asked: the Range of every request. visits: its path and when.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -39,9 +41,17 @@ class Site:
     shift: int = 0
     tagged: bool = True
     chunked: bool = False
+    answers: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)
+    leads: dict[str, str] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
+    visits: list[tuple[str, float]] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     url: str = ""
+
+    @property
+    def paths(self) -> list[str]:
+        """What was asked for, in order."""
+        return [path for path, _ in self.visits]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,6 +64,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site = self.site
         site.asked.append(self.headers["Range"])
+        site.visits.append((self.path, time.monotonic()))
+        if site.answers.get(self.path):
+            status, headers = site.answers[self.path].pop(0)
+            self._end(status, b"", headers)
+            return
+        if self.path in site.leads:
+            self._end(302, b"it is elsewhere", {"Location": site.leads[self.path]})
+            return
         if site.statuses:
             self._end(site.statuses.pop(0), b"", site.headers)
             return
