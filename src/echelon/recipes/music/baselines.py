@@ -81,11 +81,11 @@ def _after(known: Counts, frequency: NDArray[np.float64], strength: float) -> ND
 
 def _strength(known: Counts, frequency: NDArray[np.float64]) -> float:
     """How many codes the frequencies count for, by the likelihood of each pair of training under all others."""
-    rows = known.sum(1, keepdims=True)
+    before, code = known.nonzero()
+    times, rows, usual = known[before, code], known.sum(1)[before], frequency[code]
 
     def likelihood(strength: float) -> float:
-        left_out = (np.maximum(known - 1, 0) + strength * frequency) / (np.maximum(rows - 1, 0) + strength)
-        return float((known * np.log(left_out)).sum())
+        return float((times * np.log((times - 1 + strength * usual) / (rows - 1 + strength))).sum())
 
     return max(_STRENGTHS.tolist(), key=likelihood)
 

@@ -19,14 +19,15 @@ from torch.autograd.function import once_differentiable
 class Layer(NamedTuple):
     """The weights of a layer, or their gradients.
 
-    before, now: of the two taps of the gates, [2 · residual, residual], and their bias. skip: [skip, residual].
-    residual: [residual, residual] and its bias; None in the last layer.
+    before, now: of the two taps of the gates, [2 · residual, residual], and their bias. skip: [skip, residual], and its
+    bias. residual: [residual, residual], and its bias; None in the last layer.
     """
 
     before: Tensor
     now: Tensor
     gate_bias: Tensor
     skip: Tensor
+    skip_bias: Tensor
     residual: Tensor | None
     residual_bias: Tensor | None
 
@@ -69,18 +70,19 @@ def spans_of(length: int, keep: int, dilations: Sequence[int]) -> list[Span]:
     return spans
 
 
-def layers(x: Tensor, bias: Tensor, weights: Sequence[Layer], spans: Sequence[Span]) -> Tensor:
+def layers(x: Tensor, weights: Sequence[Layer], spans: Sequence[Span]) -> Tensor:
     """The sum of what all layers give to the head, [n, skip, keep].
 
-    x: what the first layer gets, [n, residual, length of its span]. bias: of the sum, [skip].
+    x: what the first layer gets, [n, residual, length of its span].
     """
-    found: Tensor = _Layers.apply(x, bias, spans, *(each for layer in weights for each in layer))
+    found: Tensor = _Layers.apply(x, spans, *(each for layer in weights for each in layer))
     return found
 
 
 class _Layers(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, spans: Sequence[Span], *flat: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, spans: Sequence[Span], *flat: Tensor | None) -> Tensor:
+        bias = torch.stack([layer.skip_bias for layer in _layers_of(flat)]).sum(0)
         sums = bias[:, None].repeat(len(x), 1, spans[-1].out)
         kept = []
         # Row by row: what a layer leaves is still in the processor's cache when the next one wants it.
@@ -100,6 +102,8 @@ class _Layers(torch.autograd.Function):
         flat, kept = ctx.saved_tensors[: count * len(Layer._fields)], ctx.saved_tensors[count * len(Layer._fields) :]
         weights = list(_layers_of(flat))
         found = list(_layers_of([None if each is None else torch.zeros_like(each) for each in flat]))
+        for layer in found:
+            layer.skip_bias.copy_(gradient.sum((0, 2)))
         of_x: list[Tensor] = []
         for row, of_sum in enumerate(gradient):
             of_following: Tensor | None = None
@@ -109,7 +113,7 @@ class _Layers(torch.autograd.Function):
                 of_following = _backward(weights[number], spans[number], given, gates, with_respect, found[number])
             assert of_following is not None
             of_x.append(of_following)
-        return (torch.stack(of_x), gradient.sum((0, 2)), None, *(each for layer in found for each in layer))
+        return (torch.stack(of_x), None, *(each for layer in found for each in layer))
 
 
 def _layers_of(flat: Sequence[Tensor | None]) -> Iterator[Layer]:

@@ -61,7 +61,8 @@ class Block(nn.Module):
         residual, bias = (None, None) if self.residual is None else (self.residual.weight[:, :, 0], self.residual.bias)
         before, now = self.gate.weight.unbind(2)
         assert self.gate.bias is not None
-        return Layer(before, now, self.gate.bias, self.skip.weight[:, :, 0], residual, bias)
+        assert self.skip.bias is not None
+        return Layer(before, now, self.gate.bias, self.skip.weight[:, :, 0], self.skip.bias, residual, bias)
 
 
 class WaveNet(nn.Module):
@@ -119,8 +120,7 @@ class WaveNet(nn.Module):
     def _by_products(self, x: Tensor, spans: list[Span]) -> Tensor:
         """The same on processors, in half of the time."""
         blocks = [block for block in self.blocks if isinstance(block, Block)]
-        bias = torch.stack([block.skip.bias for block in blocks if block.skip.bias is not None]).sum(0)
-        return layers(x.contiguous(), bias, [block.weights for block in blocks], spans)
+        return layers(x.contiguous(), [block.weights for block in blocks], spans)
 
 
 def _on_processor(x: Tensor) -> bool:
