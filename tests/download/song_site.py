@@ -7,6 +7,7 @@ import io
 import json
 import wave
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import numpy as np
 from web import Site
@@ -38,9 +39,14 @@ def wav(seed: int, seconds: float = 0.05, rate: int = 8000) -> bytes:
     return content.getvalue()
 
 
+def slug_of(offer: Offer) -> str:
+    """What it is called in addresses."""
+    return quote(offer.title.replace(" ", "_"))
+
+
 def item(site: Site, offer: Offer) -> str:
     """A song as a page shows it."""
-    slug = offer.title.replace(" ", "_")
+    slug = slug_of(offer)
     info = {
         "id": 1,
         "handle": slug,
@@ -79,7 +85,7 @@ def publish(site: Site, offers: list[Offer], path: str = "/genre/Jazz/", each: i
     for seed, offer in enumerate(offers):
         if "://" not in offer.sound:
             site.files.setdefault(offer.sound, wav(seed))
-        site.files[f"/music/{offer.title.replace(' ', '_')}/"] = f'<a rel="license" href="{CC}">CC BY</a>'.encode()
+        site.files[f"/music/{slug_of(offer)}/"] = f'<a rel="license" href="{CC}">CC BY</a>'.encode()
 
 
 def songs(count: int, genre: str = "Jazz", start: int = 0) -> list[Offer]:

@@ -32,7 +32,12 @@ class Part:
         path = folder / f"{file.name}.part"
         # On a network file system without locks the checksum tells if two have written.
         with locked(path, "downloading") as content:
-            yield cls(file, path, content)
+            part = cls(file, path, content)
+            try:
+                yield part
+            finally:
+                if not part.size:
+                    part.discard()
 
     @property
     def size(self) -> int:

@@ -89,7 +89,7 @@ def _offered(
     limits = replace(POLITE, most_bytes=wanted.most_bytes)
     if is_list(listing):
         tracks = tracks_in(
-            Path(listing), lambda place, fault: tally.skip(place, "the list has no address there", fault)
+            Path(listing), lambda place, fault: tally.skip(place, "it has no address in the list", fault)
         )
         named = [urlsplit(track.url).netloc and track.url for track in tracks]
         return Visitor([*hosts, *filter(None, named)], pause=pause, limits=limits), iter(tracks)
