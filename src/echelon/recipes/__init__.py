@@ -19,6 +19,7 @@ READY = {
         "echelon.recipes.images:RECIPE",
         "class folders, CIFAR-10, tar archives of ImageNet, Caffe's LMDBs, or Parquet",
     ),
+    "music": ("echelon.recipes.music:RECIPE", "songs, to learn what comes next in them and to make new ones"),
     "pets": ("echelon.recipes.pets:RECIPE", "photographs of pets, one breed told from another or from all"),
     "reviews": ("echelon.recipes.reviews:RECIPE", "texts with ratings, as JSON lines"),
     "video": ("echelon.recipes.video:RECIPE", "features of videos as YouTube-8M publishes them, as TFRecord files"),

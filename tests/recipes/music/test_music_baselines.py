@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from made_windows import music_dataset, noise, pairs_by_hand, tones
+from made_windows import noise, pairs_by_hand, tones
 
-from echelon.data.span import span_batches
 from echelon.recipes.music.baselines import (
     ACCURACY,
     BITS,
@@ -17,22 +15,9 @@ from echelon.recipes.music.baselines import (
     PREVIOUS,
     baseline_of,
     packed,
-    pairs_of,
     unpacked,
 )
-from echelon.recipes.music.columns import CONTEXT, SAMPLES
 from echelon.recipes.music.mulaw import CODES, SILENCE
-
-
-@pytest.mark.parametrize(("window", "context"), [(100, 32), (100, 1), (7, 50), (1000, 32)])
-def test_pairs_of_windows_are_those_of_whole_songs(tmp_path: Path, window: int, context: int) -> None:
-    songs = [*noise(3, 250), noise(1, 1)[0]]
-    dataset = music_dataset(tmp_path / "dataset", {"train": songs}, window=window, context=context)
-    batches = span_batches(dataset, "train", (SAMPLES, CONTEXT), 0, dataset.rows("train"), 4)
-    counted = pairs_of(batches)
-    assert np.array_equal(counted, pairs_by_hand(songs))
-    assert counted.sum() == 751
-    assert counted[SILENCE].sum() >= len(songs)
 
 
 def test_frequencies_are_counted_with_one_added() -> None:

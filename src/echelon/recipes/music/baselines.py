@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echelon.data.batch import Batch
-from echelon.recipes.music.columns import CONTEXT, SAMPLES
-from echelon.recipes.music.mulaw import CODES, SILENCE
+from echelon.recipes.music.mulaw import CODES
 
 Counts = NDArray[np.int64]
 """How often a code followed another, [256, 256], by the code before and the code."""
@@ -23,19 +20,6 @@ Counts = NDArray[np.int64]
 BITS, ACCURACY = "bits", "accuracy"
 FREQUENCY, PREVIOUS = "bits_of_frequency", "bits_of_previous_code"
 _STRENGTHS = 2.0 ** np.arange(-2, 13)
-
-
-def pairs_of(batches: Iterable[Batch]) -> Counts:
-    """The pairs of all targets of some windows; before the first code of a song is silence."""
-    counts = np.zeros((CODES, CODES), np.int64)
-    for batch in batches:
-        given = (batch[SAMPLES].numpy(), batch.lengths[SAMPLES].tolist(), batch[CONTEXT].tolist())
-        for samples, length, context in zip(*given, strict=True):
-            codes = samples[max(context - 1, 0) : length].astype(np.int64)
-            if not context:
-                codes = np.concatenate([[SILENCE], codes])
-            np.add.at(counts, (codes[:-1], codes[1:]), 1)
-    return counts
 
 
 def baseline_of(known: Counts, there: Counts) -> dict[str, float]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,11 +17,12 @@ from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
 from echelon.data.span import span_batches
 from echelon.errors import DataError, EchelonError
-from echelon.recipes.music.baselines import ACCURACY, BITS, baseline_of, pairs_of, unpacked
+from echelon.recipes.music.baselines import ACCURACY, BITS, baseline_of, unpacked
 from echelon.recipes.music.columns import CONTEXT, SAMPLES, Form, form_of
 from echelon.recipes.music.examples import NONE, Examples, examples
 from echelon.recipes.music.mulaw import CODES
 from echelon.recipes.music.wavenet import WaveNet
+from echelon.recipes.music.windows import pairs_of
 from echelon.train.learner import Learner
 from echelon.train.schedules import SCHEDULES, rate
 
@@ -126,8 +128,12 @@ class MusicLearner(Learner):
 
     def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
         """Of the better of two predictors that have counted codes and pairs of codes in training, see `baseline_of`."""
-        batches = span_batches(dataset, split, self.columns, 0, dataset.rows(split), _ROWS_AT_ONCE)
-        return baseline_of(unpacked(self.pairs), pairs_of(batches))
+        there = np.zeros((CODES, CODES), np.int64)
+        for batch in span_batches(dataset, split, self.columns, 0, dataset.rows(split), _ROWS_AT_ONCE):
+            lengths = batch.lengths[SAMPLES].tolist()
+            windows = [codes[:length] for codes, length in zip(batch[SAMPLES].numpy(), lengths, strict=True)]
+            there += pairs_of(windows, batch[CONTEXT].tolist())
+        return baseline_of(unpacked(self.pairs), there)
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
         """How many bits the codes of each window take under the model, a mean, float32 [n], and how many codes these

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echelon.data.manifest import Dataset
 from echelon.recipes.music.crawl.command import crawl
 from echelon.recipes.music.exhibits import baselines_table
 from echelon.recipes.music.learner import MusicLearner
+from echelon.recipes.music.made import write_songs
 from echelon.recipes.music.options import PrepareOptions
+from echelon.recipes.music.prepare import prepare
 from echelon.recipes.music.settings import DEFAULTS, TrainOptions, learner_for
-from echelon.recipes.recipe import Command, Recipe, Shown
+from echelon.recipes.music.sources import SUPPORTED
+from echelon.recipes.recipe import Command, Demo, Recipe, Shown
 from echelon.report.exhibits import Exhibit
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
@@ -20,11 +24,26 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+DEMO_SONGS, DEMO_SECONDS = 12, 4.0
+
+
+def _write_demo(folder: Path) -> str:
+    write_songs(folder, DEMO_SONGS, DEMO_SECONDS, endings=("ogg", "flac", "mp3", "wav"))
+    return f"{DEMO_SONGS} made songs of {DEMO_SECONDS:g} seconds, chords that fade away, in four formats"
+
+
 class MusicRecipe(Recipe):
     """Learns from songs what comes next in them, and makes new ones: WaveNet."""
 
+    sources = SUPPORTED
     prepare_options = PrepareOptions
     train_options = TrainOptions
+    demo = Demo(
+        _write_demo,
+        PrepareOptions(rate=8000, window=4096, context=512, test_fraction=0.2),
+        TrainOptions(residual=16, skip=32, stacks=2, layers=8),
+        {"epochs": 4},
+    )
 
     def prepare(
         self,
@@ -36,8 +55,6 @@ class MusicRecipe(Recipe):
         fitting: Learner | None,
         overwrite: bool,
     ) -> Dataset:
-        from echelon.recipes.music.prepare import prepare
-
         form = _ours(fitting).form if fitting is not None else None
         return prepare(session, source, url, options, fitting=form, overwrite=overwrite)
 
