@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from echelon.data.manifest import Dataset
 from echelon.recipes.music.crawl.command import crawl
 from echelon.recipes.music.exhibits import baselines_table
+from echelon.recipes.music.generate_command import generate
 from echelon.recipes.music.learner import MusicLearner
 from echelon.recipes.music.made import write_songs
 from echelon.recipes.music.options import PrepareOptions
@@ -69,7 +70,7 @@ class MusicRecipe(Recipe):
             yield baselines_table(_ours(learner), shown.dataset, shown.split)
 
     def commands(self) -> Sequence[Command]:
-        return (crawl,)
+        return (crawl, generate)
 
 
 def _ours(learner: Learner) -> MusicLearner:
