@@ -25,8 +25,10 @@ def suffix_of(path: Path) -> str | None:
 
 
 def _is_frame(head: bytes) -> bool:
-    """Whether these are the first bytes of an MPEG frame of layer 1 to 3, with a rate of bits and of samples."""
+    """Whether these are the first bytes of an MPEG frame of layer 2 or 3, with a rate of bits and of samples. Those of
+    layer 1, which hardly any song has, are also those of texts in UTF-16.
+    """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return False
     version, layer, bits, rate = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
-    return version != 1 and layer != 0 and bits != 15 and rate != 3
+    return version != 1 and layer in (1, 2) and bits != 15 and rate != 3
