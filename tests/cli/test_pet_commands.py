@@ -56,7 +56,13 @@ def test_from_photographs_to_breeds(
 
     refused = echelon("pets", "evaluate", run, dataset)
     assert refused.code == 1
-    assert "holds the images of the training" in refused.err
+    assert "holds images of the training, 16 of 32" in refused.err
+    for flags, told in ((("--epochs", "3", "--seed", "1"), "--epochs: of no effect"),
+                        (("--schedule", "poly"), "--schedule does nothing with --solver memory"),
+                        (("--solver", "steps", "--iterations", "5"), "--iterations does nothing")):  # fmt: skip
+        idle = echelon("pets", "train", dataset, "--run", tmp_path / "idle", *flags)
+        assert idle.code == 1
+        assert told in idle.err
     assert echelon("pets", "evaluate", run, run / "dataset").code == 0
     _check_predictions(echelon, run, tmp_path, caplog)
 

@@ -19,6 +19,8 @@ from echelon.train.run import RunFolder, as_json
 
 STANDARD_INPUT = "-"
 _CHUNK = 1 << 16
+_FILES_AT_ONCE = 32
+"""Whatever the batches of a run are: these are large, and whoever waits wants to see the first answers."""
 
 
 def are_items(recipe: Recipe, given: Sequence[str]) -> bool:
@@ -32,7 +34,7 @@ def predict_files(recipe: Recipe, folder: RunFolder, forward: Forward, paths: Se
     Raises:
         EchelonError: there is no checkpoint.
     """
-    most = forward.of(folder.config).eval_batch_size
+    most = min(forward.of(folder.config).eval_batch_size, _FILES_AT_ONCE)
     with predicting(folder, learner=(learner := folder.learner), forward=forward) as predict:
         return sum(
             _answered(recipe, learner, predict, paths[start : start + most], named=True)

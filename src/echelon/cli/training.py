@@ -22,7 +22,7 @@ from echelon.sync.protocol import Strategy
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner, describe
 from echelon.train.run import RunFolder
-from echelon.train.solved import SolvedLearner
+from echelon.train.solved import SolvedLearner, check_heeded
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def train(order: Order) -> Run | None:
         raise EchelonError("--resume needs --run: which run shall go on?")
     run = order.run or new_folder(short_name(order.name), order.place)
     learner, strategy, config = _resumed(order, RunFolder(run)) or _new(order)
+    if isinstance(learner, SolvedLearner):
+        check_heeded(order.given.of(order.config))
     if order.place.is_first:
         if order.resume and not RunFolder(run).exists():
             say(f"there is no run at {run} yet, so a new one begins")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -33,6 +33,8 @@ from echelon.train.worker import START_SECONDS, Job, check_trainable
 from echelon.world import single_world, threads
 
 COMMIT_SECONDS = 60.0
+USED = frozenset({"seed", "device", "precision", "eval_split", "eval_batch_size", "memory_mb", "cpus_per_worker"})
+"""Fields of `RunConfig` that such a training heeds."""
 
 OnStep = Callable[[int, float], None]
 """Called with the number of steps of a solver that are done, from 1 on, and the mean loss of the rows then."""
@@ -72,6 +74,18 @@ def check_alone(workers: int, strategy: Strategy) -> None:
         raise EchelonError(
             f"this training is solved in the memory of one process, so {workers} workers are of no use: leave "
             "--workers out, or choose to train in steps"
+        )
+
+
+def check_heeded(given: Collection[str]) -> None:
+    """
+    Raises:
+        EchelonError: of the fields of `RunConfig` that somebody set, one does nothing here.
+    """
+    if idle := [f"--{name.replace('_', '-')}" for name in given if name not in USED]:
+        raise EchelonError(
+            f"{', '.join(idle)}: of no effect on a training that is solved in the memory of one process: leave it out, "
+            "or choose to train in steps"
         )
 
 

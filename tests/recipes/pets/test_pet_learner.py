@@ -169,6 +169,20 @@ def test_a_run_is_not_evaluated_on_what_it_was_trained_on_nor_on_strange_breeds(
         solved.predict(fewer, tmp_path / "out")
 
 
+def test_features_that_were_made_otherwise_are_refused(dataset: Dataset) -> None:
+    learner = learner_for(dataset, SOLVED, LONG.resolved(1))
+    made = replace(learner, extractor={"model": "vgg16", "folder": "d", "path": "w", "digest": "1", "mirrored": True})
+
+    def other(**said: object) -> Dataset:
+        return replace(dataset, manifest=replace(dataset.manifest, info={**dataset.info, **said}))
+
+    made.check(other(weights="1", mirrored=True))
+    made.check(dataset)
+    for wrong in (other(weights="2", mirrored=True), other(weights="1", mirrored=False), other(weights="1")):
+        with pytest.raises(DataError, match="--model, --weights and --mirror"):
+            made.check(wrong)
+
+
 def test_images_of_the_training_are_known_again_when_they_are_prepared_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,6 +17,7 @@ from echelon.recipes.pets.sources import BYTES_PER_ITEM, FILES_PER_ITEM, LARGEST
         ("dogs/Saint_Bernard_12_3.JPEG", "Saint_Bernard_12"),
         ("Bull_1.2/Boxer_9.png", "Boxer"),
         ("keeshond_7.json", "keeshond"),
+        ("E\u0301pagneul_1.jpg", "\u00c9pagneul"),
         ("keeshond.jpg", None),
         ("keeshond_x.jpg", None),
         ("_7.jpg", None),

@@ -236,6 +236,16 @@ def test_a_folder_and_a_missing_file_are_no_weights(tmp_path):
             weights_of("vgg16", str(path))
 
 
+def test_an_image_and_its_mirror_image_have_the_same_features_if_they_are_means_of_both():
+    vector, images = random_weights("squeezenet"), torch.from_numpy(pixels(67).transpose(0, 3, 1, 2).copy())
+    plain, mirrored = (network_of("squeezenet", vector, mirrored=either) for either in (False, True))
+    with torch.inference_mode():
+        both = (plain(images) + plain(images.flip(3))) / 2
+        torch.testing.assert_close(mirrored(images), both, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(mirrored(images), mirrored(images.flip(3)), rtol=1e-5, atol=1e-5)
+        assert (plain(images) - mirrored(images)).abs().max() > 0.1
+
+
 def test_random_weights_are_the_same_for_a_seed_and_keep_the_scale():
     first, again, other = (random_weights("squeezenet", seed) for seed in (0, 0, 1))
     assert (first == again).all()

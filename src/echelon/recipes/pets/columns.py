@@ -53,5 +53,9 @@ def described(dataset: Dataset) -> Described:
     (features,) = schema.column(FEATURES).shape
     assert features is not None
     asset = dataset.manifest.assets.get(WEIGHTS)
-    extractor = Extractor(info["model"], dataset.url, asset.path, info["weights"]) if asset is not None else None
+    extractor = (
+        Extractor(info["model"], dataset.url, asset.path, info["weights"], bool(info.get("mirrored")))
+        if asset is not None
+        else None
+    )
     return Described(tuple(info["classes"]), features, extractor)

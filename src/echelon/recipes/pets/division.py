@@ -27,7 +27,7 @@ FEW = 20
 PROBLEM = "problem"
 """What a dataset that was divided says it was divided for."""
 _BATCH = 512
-_KEPT = ("model", "weights", "images", "files")
+_KEPT = ("model", "weights", "mirrored", "images", "files")
 """What is said of the features of a dataset, of those of a part of it, too."""
 _log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class SvmLearner(Learner):
     features: int
     counts: list[int]
     source: str
-    extractor: dict[str, str] | None = None
+    extractor: dict[str, Any] | None = None
     breed: str | None = None
     against: str = EVERY
     cost: float = 1.0
@@ -104,12 +104,12 @@ class SvmLearner(Learner):
                 f"the labels of {dataset.url} mean {', '.join(its.classes)}; the model was trained on "
                 f"{', '.join(self.classes)}, in this order: give the images, which are labelled anew"
             )
-        made_by = dataset.info.get("weights")
-        known = self.extractor["digest"] if self.extractor else None
-        if its.features != self.features or (made_by and known and made_by != known):
+        made_by, known = dataset.info.get("weights"), self.fitting.extractor
+        other = made_by and known and (made_by, bool(dataset.info.get("mirrored"))) != (known.digest, known.mirrored)
+        if its.features != self.features or other:
             raise DataError(
                 f"the features of {dataset.url} were made by another network than those that the model was trained on: "
-                "give the images, or prepare them with the same --model and --weights"
+                "give the images, or prepare them with the same --model, --weights and --mirror"
             )
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float]:

@@ -37,6 +37,9 @@ class PrepareOptions:
     convert: bool = option(
         False, "take images that are no RGB (grey, CMYK, palette, transparent) too, as RGB; else they are left out"
     )
+    mirror: bool = option(
+        True, "features are means of those of an image and of its mirror image: better ones, in twice the time"
+    )
     precision: str = option("fp32", "fp32, or bf16, which is faster on processors and GPUs that have it")
     batch_size: int = option(16, "images of one forward pass", least=1)
     shuffle_seed: int = option(0, "seed of the order in which the rows are written")

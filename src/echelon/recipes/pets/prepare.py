@@ -50,10 +50,10 @@ def prepare(
     """Writes the features of images as a dataset at a URL, see `schema_of`; it has one split, "all".
 
     Its info has the names of the breeds in the order of their labels ("classes"), how many images there are of each
-    ("counts", by split), the network ("model", "weights": the digest of its numbers, "weights_from", "precision"; None
-    where features were read), where its files are ("files"; "images" if they are such), how many images were no RGB
-    ("converted"), how many files were of another kind ("others"), and what was left out. Its asset "weights" is the
-    network, float32 [parameters].
+    ("counts", by split), the network ("model", "weights": the digest of its numbers, "weights_from", "mirrored",
+    "precision"; None where features were read), where its files are ("files", and "images" if they are such), how many
+    images were no RGB ("converted"), how many files were of another kind ("others"), and what was left out. Its asset
+    "weights" is the network, float32 [parameters].
 
     Args:
         source: see `find_source`. fitting: the dataset is for this model, to evaluate or to predict: it has its breeds
@@ -112,9 +112,11 @@ def _extract(source: Source, url: str, options: PrepareOptions, fitting: Fitting
         extractor, assets, origin = fitting.extractor, {}, fitting.extractor.folder
     else:
         weights = weights_of(options.model, options.weights, None if options.scaling == AUTO else options.scaling)
-        extractor = Extractor(options.model, open_storage(url).url, asset_path(WEIGHTS), digest_of(weights))
+        place = open_storage(url).url
+        extractor = Extractor(options.model, place, asset_path(WEIGHTS), digest_of(weights), options.mirror)
         assets, origin = {WEIGHTS: weights}, options.weights
-    info = {"model": extractor.model, "weights": extractor.digest, "weights_from": origin, "precision": way.precision}
+    info = {"model": extractor.model, "weights": extractor.digest, "weights_from": origin,
+            "mirrored": extractor.mirrored, "precision": way.precision}  # fmt: skip
     features = NETWORKS[extractor.model].features
     return _Work(features, ReadImages(source.storage), finish(extractor, way), info, assets)
 
@@ -122,7 +124,7 @@ def _extract(source: Source, url: str, options: PrepareOptions, fitting: Fitting
 def _read_json(source: Source, fitting: Fitting | None) -> _Work:
     """Features are read."""
     features = fitting.features if fitting is not None else _width(source)
-    info = {"model": None, "weights": None, "weights_from": None, "precision": None}
+    info = dict.fromkeys(("model", "weights", "weights_from", "mirrored", "precision"))
     return _Work(features, ReadJson(source.storage, features), None, info, {})
 
 

@@ -20,6 +20,7 @@ from echelon.recipes.pets.results import write_results
 from echelon.recipes.pets.settings import TrainOptions, defaults_of, learner_for, rescaled
 from echelon.recipes.pets.sheet import contact_sheet
 from echelon.recipes.pets.sources import SUPPORTED
+from echelon.recipes.pixels.decode import SUFFIXES
 from echelon.recipes.recipe import Command, Demo, Recipe, Shown
 from echelon.report.exhibits import Exhibit
 from echelon.train.config import RunConfig
@@ -49,7 +50,7 @@ class PetsRecipe(Recipe):
     prepare_options = PrepareOptions
     train_options = TrainOptions
     item = "the path of an image"
-    item_endings = (".jpg", ".jpeg", ".png")
+    item_endings = SUFFIXES
     demo = Demo(
         _write_demo,
         PrepareOptions(model="squeezenet", weights=RANDOM),

@@ -20,6 +20,9 @@ from echelon.train.config import RunConfig, option
 from echelon.train.stopping import last_step
 from echelon.world import processors
 
+_OF_STEPS, _OF_MEMORY = ("lr", "schedule"), ("iterations",)
+"""Options of one solver only."""
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -52,6 +55,10 @@ class TrainOptions:
                 raise EchelonError(f"--{name} must be a number greater than 0, got {getattr(self, name)}")
         if self.iterations < 1:
             raise EchelonError(f"--iterations must be at least 1, got {self.iterations}")
+        for name in _OF_STEPS if self.solver == "memory" else _OF_MEMORY:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                other = "steps" if self.solver == "memory" else "memory"
+                raise EchelonError(f"--{name} does nothing with --solver {self.solver}: leave it out, or take {other}")
 
     def divided(self, dataset: Dataset) -> Divided:
         """The images of a dataset that are trained and tested on."""

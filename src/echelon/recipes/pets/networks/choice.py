@@ -46,17 +46,17 @@ def shapes_of(model: str) -> dict[str, tuple[int, ...]]:
     return {name.removeprefix(_BODY): tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def network_of(model: str, weights: NDArray[np.float32], precision: str = "fp32") -> Network:
+def network_of(model: str, weights: NDArray[np.float32], precision: str = "fp32", mirrored: bool = False) -> Network:
     """A network for prediction, which shares the memory of most of its weights if they are computed with as they are.
 
     Args:
         weights: float32 [parameters], all tensors of `shapes_of` one after the other, each in C order.
-        precision: fp32 or bf16, of the body.
+        precision: fp32 or bf16, of the body. mirrored: see `Network`.
 
     Raises:
         DataError: they are more or fewer than the network has.
     """
-    network, shapes = _hollow(model), shapes_of(model)
+    network, shapes = _hollow(model, mirrored), shapes_of(model)
     wanted = sum(map(_count, shapes.values()))
     if weights.shape != (wanted,):
         raise DataError(f"{model} has {wanted:,} numbers, but its weights are of the shape {list(weights.shape)}")
@@ -89,11 +89,11 @@ def flat_of(model: str, tensors: Mapping[str, NDArray]) -> NDArray[np.float32]:
     return np.concatenate([np.asarray(tensors[name], np.float32).reshape(-1) for name in shapes_of(model)])
 
 
-def _hollow(model: str) -> Network:
+def _hollow(model: str, mirrored: bool = False) -> Network:
     """A network whose tensors have shapes but no memory."""
     kind = NETWORKS[model]
     with torch.device("meta"):
-        return Network(kind.body(), kind.side, kind.features)
+        return Network(kind.body(), kind.side, kind.features, mirrored)
 
 
 def _pieces(shapes: Mapping[str, tuple[int, ...]], weights: Tensor) -> Iterator[tuple[str, Tensor]]:

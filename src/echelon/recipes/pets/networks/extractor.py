@@ -29,13 +29,14 @@ class Extractor:
     the same numbers are equal, wherever these are.
 
     model: as in `NETWORKS`. folder: URL of a dataset or a run. path: of a .npy file within, see `network_of`.
-    digest: of the numbers, see `digest_of`.
+    digest: of the numbers, see `digest_of`. mirrored: see `Network`.
     """
 
     model: str
     folder: str = field(compare=False)
     path: str = field(compare=False)
     digest: str
+    mirrored: bool = False
 
     def weights(self) -> NDArray[np.float32]:
         """The numbers, float32 [parameters], which processes of a host share where they are on its disk.
@@ -61,7 +62,7 @@ class Extractor:
         Raises:
             DataError: as `weights`.
         """
-        return network_of(self.model, self.weights(), precision)
+        return network_of(self.model, self.weights(), precision, self.mirrored)
 
 
 def _vector(content: pa.Buffer) -> NDArray[np.float32]:
