@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.music.containers import end_of
 
-BLOCK = 1 << 16
-"""Numbers of a block, at least one of each channel."""
+_FRAMES, _MPEG_FRAMES = 1 << 13, 1 << 15
+"""Samples of each channel in a block. Of a damaged block libsndfile gives none (FLAC), or what comes later (Ogg), which
+it only takes back in the next one if that is not far away.
+"""
+_MOST_NUMBERS = 1 << 18
 _RATES = (1000, 1_000_000)
 _MPEG = ("mp3",)
 _UNKNOWN_FRAMES = 1 << 62
@@ -102,7 +105,7 @@ def _by_miniaudio(path: str) -> Sound:
         said = miniaudio.get_file_info(path)
     except miniaudio.DecodeError as error:
         raise DataError(f"it is no mp3 that dr_mp3 knows ({error})") from None
-    frames = max(1, BLOCK // said.nchannels)
+    frames = min(_MPEG_FRAMES, _MOST_NUMBERS // said.nchannels)
     pieces = miniaudio.stream_file(
         path,
         output_format=miniaudio.SampleFormat.FLOAT32,
@@ -117,7 +120,7 @@ def _by_miniaudio(path: str) -> Sound:
 def _read(sound: Any) -> Iterator[NDArray[np.float32]]:
     import soundfile
 
-    block = np.empty((max(1, BLOCK // sound.channels), sound.channels), np.float32)
+    block = np.empty((min(_FRAMES, _MOST_NUMBERS // sound.channels), sound.channels), np.float32)
     while True:
         try:
             count = sound.buffer_read_into(block, "float32")

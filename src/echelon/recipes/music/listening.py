@@ -136,8 +136,10 @@ class _Ear:
             for block in self._sound.blocks:
                 self.decoded += len(block)
                 mono = _mean(block)
-                # A sum is no number if one of them is none, and far cheaper than to look at each.
-                if not np.isfinite(mono.sum()):
+                # A product is no number if one of them is none, and costs far less than to look at each.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    is_usual = math.isfinite(np.dot(mono, mono))
+                if not is_usual:
                     wrong = ~np.isfinite(mono)
                     self.invalid += int(wrong.sum())
                     mono[wrong] = 0

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from echelon.data.cells import Decoded
 from echelon.data.division import TRAIN, Division
 from echelon.data.manifest import Dataset
-from echelon.data.on_disk import on_disk
-from echelon.data.storage import Storage
-from echelon.errors import DataError, StorageError
 from echelon.recipes.music.audio import check_decoders
 from echelon.recipes.music.columns import CODE_COUNTS, CONTEXT, OFFSET, PAIR_COUNTS, SAMPLES, Form, schema_of
-from echelon.recipes.music.listening import Heard, Wish, codes_of, listen
+from echelon.recipes.music.listening import Wish
 from echelon.recipes.music.mulaw import CODES
 from echelon.recipes.music.options import ENDINGS, PrepareOptions
-from echelon.recipes.music.sources import Item, SongFile, Source, bytes_of, find_songs
-from echelon.recipes.music.told import Told, damaged, durations, twins
-from echelon.recipes.music.windows import Window, pairs_of, values_of, windows_of
+from echelon.recipes.music.reading import ReadSongs
+from echelon.recipes.music.sources import Source, bytes_of, find_songs
+from echelon.recipes.music.told import damaged, durations, twins
+from echelon.recipes.music.windows import pairs_of
 from echelon.spark import prepare as spark
 
 if TYPE_CHECKING:
@@ -33,11 +29,6 @@ if TYPE_CHECKING:
 
     from echelon.spark.job import OnProgress
 
-SILENT_PEAK = 1e-3
-"""A song that is never louder (-60 dB) is silent: scaled up it would only be noise."""
-_SPOOLED = 16 << 20
-"""Bytes of a song's samples that stay in memory, about four minutes; the rest is in a temporary file."""
-_BATCH_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -79,7 +70,7 @@ def prepare(
         url,
         schema_of(),
         found.items,
-        _Read(found.storage, form, wish, options.min_seconds),
+        ReadSongs(found.storage, form, wish, options.min_seconds),
         conclude=_Conclude(found, form),
         sums_of=_sums,
         bytes_of=lambda item: bytes_of(item, form.rate) * (form.window + form.context) // form.window,
@@ -90,70 +81,6 @@ def prepare(
         on_progress=on_progress,
     )
     return dataset
-
-
-@dataclass(frozen=True)
-class _Read:
-    """The windows of some songs, in a task."""
-
-    storage: Storage
-    form: Form
-    wish: Wish
-    min_seconds: float
-
-    def __call__(self, item: Item) -> Iterator[spark.Found]:
-        for song in item:
-            with SpooledTemporaryFile(max_size=_SPOOLED) as spool:
-                yield from self._song(song, cast(BinaryIO, spool))
-
-    def _song(self, song: SongFile, spool: BinaryIO) -> Iterator[spark.Found]:
-        told = Told(song.path)
-        try:
-            heard = self._heard(song, spool)
-        except DataError as error:
-            yield told.problem(str(error))
-            return
-        yield told.lengths(heard)
-        if heard.lost is not None:
-            yield told.problem(heard.lost)
-        if heard.invalid:
-            yield told.problem(f"{heard.invalid:,} samples are no numbers and count as silence")
-        if (reason := self._useless(heard)) is not None:
-            yield told.problem(reason)
-            return
-        digest = hashlib.blake2b(digest_size=8)
-        windows: list[Window] = []
-        for window in windows_of(self._codes(heard, spool, digest), self.form.window, self.form.context):
-            windows.append(window)
-            if len(windows) * len(window.samples) >= _BATCH_BYTES:
-                yield spark.Rows(values_of(song.path, windows), song.split)
-                windows = []
-        if windows:
-            yield spark.Rows(values_of(song.path, windows), song.split)
-        yield told.codes(digest.hexdigest(), song.split)
-
-    def _heard(self, song: SongFile, spool: BinaryIO) -> Heard:
-        with on_disk(self.storage, song.path) as path:
-            try:
-                return listen(path, self.wish, spool)
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                raise StorageError(f"cannot read {self.storage.url_of(song.path)}: {error}") from error
-
-    def _useless(self, heard: Heard) -> str | None:
-        """Why there is nothing to be taken from a song."""
-        seconds = heard.samples / self.form.rate
-        if not heard.samples or seconds < self.min_seconds:
-            return f"{seconds:.2f} s of it are to be had, less than the {self.min_seconds:g} s of --min-seconds"
-        if heard.peak < SILENT_PEAK:
-            return f"it is silent: its largest sample is {heard.peak:.2g}"
-        return None
-
-    def _codes(self, heard: Heard, spool: BinaryIO, digest: Any) -> Iterator[np.ndarray]:
-        for codes in codes_of(spool, heard, normalise=self.form.normalised):
-            digest.update(codes)
-            yield codes
 
 
 def _sums(split: str, rows: Mapping[str, Decoded]) -> Mapping[str, np.ndarray]:
