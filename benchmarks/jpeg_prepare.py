@@ -1,6 +1,6 @@
 """Photographs per second from an archive of JPEGs to a dataset, beside Pillow alone.
 
-    python benchmarks/jpeg_prepare.py [--source DATA.tar] [--cores 2] [--images 2000] [--rounds 5]
+    python benchmarks/jpeg_prepare.py [--source DATA.tar] [--cores 2] [--images 8000] [--rounds 3]
 
 Ours is all of `echelon images prepare` in a warm session of Spark: find out what the archive holds, decode, resize to
 256x256, shuffle globally, add up the mean, compress and write. The other side only decodes and resizes the same files
@@ -95,8 +95,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="a tar archive of real images (default: made ones)")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--images", type=int, default=2000, help="how many; those of --source are repeated")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--images", type=int, default=8000, help="how many; those of --source are repeated; of fewer, starts weigh more"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     random = np.random.default_rng(0)
     some = of_archive(arguments.source) if arguments.source else [photograph(random) for _ in range(200)]
@@ -107,7 +109,7 @@ def main() -> int:
         archive = Path(folder) / "sample.tar"
         write_archive(archive, files)
         prepared(spark, archive, len(files))
-        part = files[: max(100, len(files) // 4)]
+        part = files[: max(100, len(files) // 8)]
         sides = (
             lambda: prepared(spark, archive, len(files)),
             lambda: alone(part),

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from echelon.data.cells import conform
+from echelon.data.compression import check_compression, codecs
 from echelon.data.manifest import DataFile
 from echelon.data.parts import data_file
 from echelon.data.schema import Schema
@@ -74,7 +75,8 @@ class PartWriter:
     returns, so a writer that fails or is killed needs no cleaning up: `start` clears what it left.
 
     part: the file's number within the split. token: tells this attempt from others that may write the same part, which
-        must not share a file. row_group_mb: bytes of values in a row group. compression: a codec of Parquet, or "none".
+        must not share a file. row_group_mb: bytes of values in a row group. compression: a codec of Parquet for the
+        columns that it makes smaller, see `codecs`, or "none".
 
     Raises:
         DataError: the split's name cannot be that of a folder, the codec is unknown, or rows do not fit the schema.
@@ -100,17 +102,8 @@ class PartWriter:
         self._schema = schema
         self._regroup = Regroup(schema, int(row_group_mb * 2**20))
         self._sink = _Digesting(storage.open_output(self.path))
-        strings = [column.name for column in schema.columns if column.is_string]
-        plain = [column.name for column in schema.columns if not column.shape]
-        with self._named():
-            self._writer = pq.ParquetWriter(
-                pa.PythonFile(self._sink, mode="w"),
-                schema.to_arrow(),
-                compression=compression,
-                use_dictionary=strings,
-                write_statistics=plain,
-                write_page_checksum=True,
-            )
+        self._compression = compression
+        self._writer: pq.ParquetWriter | None = None
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows. Columns that the schema does not name are left out, lists become cells."""
@@ -121,17 +114,31 @@ class PartWriter:
         """Append rows in the stored layout as one row group."""
         self.bytes += table.nbytes
         with self._named():
-            self._writer.write_table(table, row_group_size=max(1, len(table)))
+            self._writing(table).write_table(table, row_group_size=max(1, len(table)))
 
     def close(self) -> DataFile:
         """Finish the file, and look whether it is there."""
         for group in self._regroup.rest():
             self.write_group(group)
         with self._named():
-            self._writer.add_key_value_metadata({CONTENT_DIGEST: self._sink.digest()})
-            self._writer.close()
+            writer = self._writing(self._schema.to_arrow().empty_table())
+            writer.add_key_value_metadata({CONTENT_DIGEST: self._sink.digest()})
+            writer.close()
             self._sink.close()
         return data_file(self._storage, self.path)
+
+    def _writing(self, first: pa.Table) -> pq.ParquetWriter:
+        """The writer, which begins with the first row group, as its codecs depend on that."""
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                pa.PythonFile(self._sink, mode="w"),
+                self._schema.to_arrow(),
+                compression=codecs(self._schema, first, self._compression),
+                use_dictionary=[column.name for column in self._schema.columns if column.is_string],
+                write_statistics=[column.name for column in self._schema.columns if not column.shape],
+                write_page_checksum=True,
+            )
+        return self._writer
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -171,13 +178,3 @@ def check_split(name: str) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise DataError(f"a split cannot be called '{name}': use letters, digits, '_', '-' and '.'")
-
-
-def check_compression(name: str) -> None:
-    """
-    Raises:
-        DataError: there is no such codec.
-    """
-    known = ("none", "zstd", "snappy", "lz4", "gzip", "brotli")
-    if name not in known or (name != "none" and not pa.Codec.is_available(name)):
-        raise DataError(f"unknown compression '{name}': use one of {', '.join(known)}")
