@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
@@ -15,11 +15,12 @@ from echelon.data.storage import open_storage
 from echelon.errors import EchelonError
 from echelon.inference import Evaluation
 from echelon.recipes.recipe import Recipe, Shown
-from echelon.report.recorded import read_run
+from echelon.report.recorded import RecordedRun, read_run
 from echelon.report.tables import evaluation_table, exhibit_table, final_table
 from echelon.train.evaluate import evaluation_split
 from echelon.train.features import Layer
 from echelon.train.run import REPORT, RunFolder
+from echelon.train.sampled import Sampled
 
 if TYPE_CHECKING:
     from echelon.report.exhibits import Exhibit
@@ -71,16 +72,19 @@ def write_report(run: Run, recipe: Recipe | None, to: str | None = None) -> str:
 
     target = to or open_storage(run.url).url_of(REPORT)
     recorded = read_run(run.url)
-    write_page(run_page(recorded, _exhibits(run, recipe, recorded.history.arrays)), target)
+    write_page(run_page(recorded, _exhibits(run, recipe, recorded)), target)
     return target
 
 
-def _exhibits(run: Run, recipe: Recipe | None, arrays: Mapping[str, Any]) -> list[Exhibit]:
+def _exhibits(run: Run, recipe: Recipe | None, recorded: RecordedRun) -> list[Exhibit]:
     """What the recipe shows of the run; what it cannot show is told."""
     if recipe is None:
         return []
     try:
-        return list(recipe.exhibits(run.learner, arrays, _shown(run)))
+        storage, made = RunFolder(run.url).storage, recorded.history.samples
+        samples = [Sampled(storage, path, step) for step, path in sorted(made.items())]
+        shown = recipe.samples(run.learner, samples) if samples else ()
+        return [*shown, *recipe.exhibits(run.learner, recorded.history.arrays, _shown(run))]
     except EchelonError as error:
         say(f"the report shows nothing of the recipe's own: {error}")
         return []

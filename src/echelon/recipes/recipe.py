@@ -16,6 +16,7 @@ from echelon.errors import EchelonError
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.run import RunFolder
+from echelon.train.sampled import Sampled
 from echelon.train.schedules import rescaled
 
 if TYPE_CHECKING:
@@ -138,6 +139,12 @@ class Recipe(ABC):
         Args:
             arrays: what the newest evaluation of the run measured that is more than a number, see `Learner.arrays`;
                 empty if it had none. shown: None if the model or the dataset cannot be had any more.
+        """
+        return ()
+
+    def samples(self, learner: Learner, samples: Sequence[Sampled]) -> Iterable[Exhibit]:
+        """What the report shows of what the model made at the evaluations of the run (see `Learner.sample`), in the
+        order of the steps.
         """
         return ()
 

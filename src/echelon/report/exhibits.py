@@ -8,9 +8,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 class Exhibit(Protocol):
@@ -75,6 +79,43 @@ class Passages:
     title: str
     lead: str
     samples: Sequence[Sample]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Some seconds of sound.
+
+    samples: float32 [n] in [-1, 1]. rate: of them a second. wav: the same as the content of a WAV file.
+    """
+
+    title: str
+    samples: NDArray[np.float32]
+    rate: int
+    wav: bytes
+    caption: str = ""
+
+    @property
+    def source(self) -> str:
+        """The file as an address inside the page."""
+        return "data:audio/wav;base64," + base64.b64encode(self.wav).decode()
+
+    @property
+    def drawing(self) -> Markup:
+        """Waveform and spectrogram."""
+        from echelon.report.render import drawing
+        from echelon.report.sound import sound_figure
+
+        return drawing(sound_figure(self.samples, self.rate), f"sound: {self.title}", salt=f"sound-{self.title}")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Sound to be heard and seen."""
+
+    template: ClassVar[str] = "clips.html"
+    title: str
+    lead: str
+    clips: Sequence[Clip]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class History:
     attempts: those that told anything. checkpoints: how many were written, those of superseded steps too.
     lanes, step_seconds: of each worker, as they were measured to balance the load; empty where they were not.
     balance_remark: why workers still wait for one another, by the newest measurement, or "". arrays: what the newest
-    evaluation measured that is more than a number, by name.
+    evaluation measured that is more than a number, by name. samples: by step, the files of what the model made.
     """
 
     loss: Curve = Curve()
@@ -114,6 +114,7 @@ class History:
     step_seconds: tuple[Curve, ...] = ()
     balance_remark: str = ""
     arrays: Mapping[str, Any] = field(default_factory=dict)
+    samples: Mapping[int, str] = field(default_factory=dict)
 
     def metric(self, name: str) -> Curve:
         """The curve of a metric on the split that was evaluated last; empty if there is none."""
@@ -173,6 +174,7 @@ def _history(kept: list[Event], recoveries: tuple[Recovery, ...], everything: Se
         step_seconds=_by_worker(balances, "seconds_per_step", _pointer(train)),
         balance_remark=balances[-1]["remark"] if balances else "",
         arrays=evaluations[-1].get("arrays", {}) if evaluations else {},
+        samples={event["step"]: event["path"] for event in kept if event["kind"] == "sample"},
         loss=_curve(train, "loss"),
         rate=_curve(train, "rate"),
         rows_per_second=_curve(train, "rows_per_second"),

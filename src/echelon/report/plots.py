@@ -38,7 +38,7 @@ TOP_UNDER_LEGEND = 0.9
 
 MOST_POINTS = 400
 FILE_DPI = 160
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 10,
@@ -117,7 +117,7 @@ def line_figure(
     Args:
         marks: positions on the x axis of what interrupted the run.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=PANEL)
         figure.subplots_adjust(**MARGINS)
         axes = figure.subplots()
@@ -154,7 +154,7 @@ def figure_file(figure: Figure, kind: Literal["png", "pdf"]) -> bytes:
     """A figure as a file, the same for the same figure."""
     buffer = io.BytesIO()
     dates: dict[str, Any] = {"Software": None} if kind == "png" else {"CreationDate": None, "Producer": None}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format=kind, dpi=FILE_DPI, metadata=dates)
     return buffer.getvalue()
 
@@ -171,7 +171,7 @@ def image_png(image: np.ndarray) -> bytes:
 
 def _svg(figure: Figure, salt: str) -> str:
     buffer = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt, "svg.id": None}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt, "svg.id": None}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return buffer.getvalue()
 

@@ -225,7 +225,7 @@ class Conductor:
         if self._merging is not None and self._merging.done():
             (found, baseline), self._merging = self._merging.result(), None
             self._evaluation = None
-            self._course.evaluated(evaluation.step, found, baseline)
+            self._course.evaluated(evaluation.step, found, baseline, evaluation.tensors)
 
     def _merged(self, states: list[bytes]) -> Figures:
         found = measured(self._learner, states)
@@ -242,6 +242,6 @@ class Conductor:
             self._storing = True
             self._course.report(now=True)
             self._course.write(self._state.snapshot, self._leases.reached())
-        elif not self._course.writing:
+        elif not self._course.writing and not self._course.sampling:
             self._course.stopped(self._reason)
             self.ended = True

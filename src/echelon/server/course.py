@@ -20,6 +20,7 @@ from echelon.train.every import Every
 from echelon.train.learner import describe
 from echelon.train.progress import Progress
 from echelon.train.run import RunFolder
+from echelon.train.sampled import SampleMaker
 from echelon.train.stopping import last_step
 from echelon.train.worker import Job
 from echelon.train.writer import CheckpointWriter
@@ -54,6 +55,7 @@ class Course:
         self._writer = CheckpointWriter(
             RunFolder(job.run), World(attempt=attempt), config.keep_checkpoints, self._committed, self._remarked
         )
+        self._samples = SampleMaker(RunFolder(job.run), job.learner, attempt, self._sampled, self._remarked)
 
     def begin(self) -> None:
         """The first worker is here: the clock of the training runs."""
@@ -100,12 +102,13 @@ class Course:
         self._evaluated = replace(self.progress, seconds=self.seconds)
         self.report(now=True)
 
-    def evaluated(self, step: int, found: Measured, baseline: dict[str, float]) -> None:
-        """An evaluation came to its end."""
+    def evaluated(self, step: int, found: Measured, baseline: dict[str, float], tensors: Tensors) -> None:
+        """An evaluation of tensors that nothing changes came to its end."""
         metrics = found.metrics
         stopping = self.progress.stopping.after_evaluation(self._job.config, metrics)
         self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)
         self._add("evaluate", step=step, split=self.split, metrics=metrics, baseline=baseline, arrays=found.arrays)
+        self._samples.begin(step, tensors)
 
     @property
     def checkpoint_due(self) -> bool:
@@ -132,6 +135,11 @@ class Course:
         """
         self._writer.check()
         return self._writer.busy
+
+    @property
+    def sampling(self) -> bool:
+        """At the end of the training, whether something that is shown of it is still to be waited for."""
+        return not self._samples.finished
 
     def stopped(self, reason: str) -> None:
         """The training is over, and all is written."""
@@ -173,6 +181,9 @@ class Course:
 
     def _committed(self, step: int, path: str, size: int, took: float) -> None:
         self._add("checkpoint", step=step, path=path, bytes=size, took=took)
+
+    def _sampled(self, step: int, path: str, took: float) -> None:
+        self._add("sample", step=step, path=path, took=took)
 
     def _remarked(self, step: int, text: str) -> None:
         self._add("remark", step=step, text=text)

@@ -11,12 +11,12 @@ from echelon.train.evaluate import span_of
 class Evaluation:
     """The parts of one evaluation. They are leased as steps are: part p is the only step of a stream p.
 
-    number: tells it from other evaluations. step: of the parameters.
+    number: tells it from other evaluations. step: of the parameters, which are `tensors`.
     """
 
     def __init__(self, number: int, step: int, tensors: Tensors, split: str, rows: int, parts: int) -> None:
         self.number, self.step = number, step
-        self._tensors, self._split = tensors, split
+        self.tensors, self._split = tensors, split
         parts = max(min(parts, rows), 1)
         self._spans = [span_of(rows, part, parts) for part in range(parts)]
         self._leases = Leases(1, 1, 1, [Reached()] * parts)
@@ -32,7 +32,7 @@ class Evaluation:
         lease = self._leases.grant(worker, now, seconds)
         if lease is None:
             return None
-        return Evaluate(self.number, lease.token, self._split, *self._spans[lease.stream], self._tensors)
+        return Evaluate(self.number, lease.token, self._split, *self._spans[lease.stream], self.tensors)
 
     def give(self, token: int, states: bytes, now: float) -> Outcome:
         """

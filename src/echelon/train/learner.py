@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +92,15 @@ class Learner(ABC):
     def baseline(self, dataset: Dataset, split: str) -> dict[str, float]:
         """What the trivial predictor reaches on a split, by metric."""
         return {}
+
+    def sample(self, model: nn.Module) -> Mapping[str, np.ndarray]:
+        """What the model makes by itself, such as a clip of sound, for the report (see `Recipe.samples`): arrays.
+
+        Called after each evaluation of a training, with a copy of the model on the CPU in evaluation mode, on a thread
+        of rank 0 beside the training: it must leave torch's random numbers alone, and should take seconds. It is kept
+        in the run; what it raises is told and stops nothing. Defined by those learners that have something to make.
+        """
+        raise NotImplementedError
 
     def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Predicted]:
         """The columns of a prediction, the same for all batches.

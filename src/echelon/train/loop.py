@@ -36,6 +36,7 @@ from echelon.train.profiling import Profile
 from echelon.train.progress import Progress
 from echelon.train.restore import part_of, writing_ranks
 from echelon.train.run import RunFolder
+from echelon.train.sampled import SampleMaker
 from echelon.train.stopping import last_step
 from echelon.train.writer import COMMIT_SECONDS, CheckpointWriter
 
@@ -81,6 +82,7 @@ class Loop:
         self._checkpoint_every = Every.parse(config.checkpoint_every)
         self._report_every = Every.parse(config.log_every)
         self._writer = CheckpointWriter(parts.run, comm.world, config.keep_checkpoints, self._committed, self._remark)
+        self._samples = SampleMaker(parts.run, parts.learner, comm.world.attempt, self._sampled, self._remark)
         self._meter = Meter(parts.loader, comm)
         self._faults = Rehearsal(parse_faults(config.fault), comm.world)
         self._balancer = self._new_balancer()
@@ -199,6 +201,8 @@ class Loop:
         baseline = self.progress.baseline or parts.learner.baseline(parts.dataset, split)
         self.progress = replace(self.progress, metrics=metrics, baseline=baseline, stopping=stopping)
         self._add("evaluate", split=split, metrics=metrics, baseline=baseline, arrays=found.arrays)
+        if self.comm.world.is_first:
+            self._samples.begin(self.progress.step, parts.model)
         return stopping.reason(parts.config, metrics)
 
     def _new_balancer(self) -> Balancer | None:
@@ -225,6 +229,10 @@ class Loop:
     def _committed(self, step: int, path: str, size: int, took: float) -> None:
         epoch, seconds = step / self.parts.loader.steps, time.perf_counter() - self._begin
         self.parts.log.add("checkpoint", step=step, epoch=epoch, seconds=seconds, path=path, bytes=size, took=took)
+
+    def _sampled(self, step: int, path: str, took: float) -> None:
+        epoch, seconds = step / self.parts.loader.steps, time.perf_counter() - self._begin
+        self.parts.log.add("sample", step=step, epoch=epoch, seconds=seconds, path=path, took=took)
 
     def _remark(self, step: int, text: str) -> None:
         epoch, seconds = step / self.parts.loader.steps, time.perf_counter() - self._begin
@@ -261,6 +269,7 @@ class Loop:
         self.comm.deadline("the last checkpoint", COMMIT_SECONDS)
         self.comm.meet()
         self._writer.wait()
+        self._samples.finish()
         self._add("stop", reason=reason)
         return replace(self.progress, stopped_by=reason)
 

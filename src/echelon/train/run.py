@@ -3,6 +3,7 @@
     config.json        what was asked (learner, strategy, configuration, dataset); written once
     attempt.json       the number of the newest start; an older one that is still alive must delete nothing
     checkpoints/       see `echelon.train.checkpoint`
+    samples/           what the model made by itself at evaluations; see `echelon.train.sampled`
     events/            what happened, as JSON lines in files <attempt>-<number>.jsonl
     heartbeat.json     the driver's last sign of life; see `echelon.train.heartbeat`
     results.json       what came out

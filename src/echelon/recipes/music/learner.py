@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -134,6 +134,12 @@ class MusicLearner(Learner):
             windows = [codes[:length] for codes, length in zip(batch[SAMPLES].numpy(), lengths, strict=True)]
             there += pairs_of(windows, batch[CONTEXT].tolist())
         return baseline_of(unpacked(self.pairs), there)
+
+    def sample(self, model: nn.Module) -> Mapping[str, np.ndarray]:
+        """A clip of a new song, as codes; see `clips`."""
+        from echelon.recipes.music.clips import make_clip
+
+        return make_clip(model, self.sample_rate)
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
         """How many bits the codes of each window take under the model, a mean, float32 [n], and how many codes these

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echelon.data.manifest import Dataset
+from echelon.recipes.music.clips import clips
 from echelon.recipes.music.crawl.command import crawl
 from echelon.recipes.music.exhibits import baselines_table
 from echelon.recipes.music.generate_command import generate
@@ -20,6 +21,7 @@ from echelon.recipes.recipe import Command, Demo, Recipe, Shown
 from echelon.report.exhibits import Exhibit
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
+from echelon.train.sampled import Sampled
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -68,6 +70,9 @@ class MusicRecipe(Recipe):
     def exhibits(self, learner: Learner, arrays: Mapping[str, Any], shown: Shown | None) -> Iterator[Exhibit]:
         if shown is not None:
             yield baselines_table(_ours(learner), shown.dataset, shown.split)
+
+    def samples(self, learner: Learner, samples: Sequence[Sampled]) -> Iterator[Exhibit]:
+        yield from clips(samples)
 
     def commands(self) -> Sequence[Command]:
         return (crawl, generate)
