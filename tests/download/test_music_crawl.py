@@ -302,6 +302,7 @@ def test_what_is_neither_address_nor_list_is_told(site, tmp_path):
     for listing in ("somewhere.html", "fma_large.zip"):
         with pytest.raises(EchelonError, match=rf"'{listing}' is nothing to get songs from"):
             command.crawl(listing, tmp_path)
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(EchelonError, match=r"list .*none\.txt cannot be read"):
         command.crawl(str(tmp_path / "none.txt"), tmp_path)
     with pytest.raises(EchelonError, match=r"--mirror .* is for fma_small"):
@@ -327,6 +328,14 @@ def test_lists_of_all_kinds_bring_the_same(site, tmp_path):
     assert {song.genre for song in manifest(tmp_path / "c").values()} == {"X; Y"}
     crawl(site, tmp_path / "d", str(tmp_path / "b" / "manifest.jsonl"))
     assert manifest(tmp_path / "d") == manifest(tmp_path / "b"), "a manifest is a list too"
+
+
+def test_addresses_of_a_list_that_are_none_are_told_and_the_others_come(site, tmp_path):
+    site.files["/a.mp3"] = wav(1)
+    (tmp_path / "a.txt").write_text(f"http://a b/x.mp3\nhttp://[/x\nhttp://x:99999/y\n{site.url}/a.mp3\n")
+    said = crawl(site, tmp_path / "home", str(tmp_path / "a.txt"))
+    assert len(manifest(tmp_path / "home")) == 1
+    assert "3  it cannot be downloaded" in said
 
 
 def test_an_address_that_a_list_has_twice_comes_once(site, tmp_path):

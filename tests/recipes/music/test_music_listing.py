@@ -152,6 +152,7 @@ def test_names_tell_the_song():
     assert stem_of(TRACK).startswith("Some_Body_-_01_-_Night_Train-")
     assert stem_of(Track("http://x/track/a/stream/", "T", "A")).startswith("A_-_T-")
     assert stem_of(Track("http://x/a%20b.ogg")).startswith("a_b-")
+    assert stem_of(Track("http://x/")).startswith("song-")
     assert stem_of(Track("http://x/", name="AC/DC - T.N.T..mp3")).startswith("AC_DC_-_T.N.T-")
 
 

@@ -39,7 +39,7 @@ def crawl(
     pages: Annotated[int, typer.Option(help="pages of the listing to look at, at most", min=1)] = 50,
     pause: Annotated[
         float,
-        typer.Option(help="seconds from one request to the next of a host; more if its robots.txt asks for it", min=0),
+        typer.Option(help="seconds between requests to a host; more if its robots.txt asks for it", min=0),
     ] = 1.0,
     most_mb: Annotated[float, typer.Option(help="size of a song, at most, in MB", min=0.001)] = 100.0,
     licences: Annotated[bool, typer.Option(help="ask the page of each song for its licence")] = True,
@@ -57,6 +57,8 @@ def crawl(
     """
     if mirror is not None and listing not in ARCHIVES:
         raise EchelonError(f"--mirror {mirror} is for {' and '.join(ARCHIVES)}: leave it out, or give one of these")
+    if not (listing in ARCHIVES or is_list(listing) or listing.startswith(("http://", "https://"))):
+        raise EchelonError(f"'{listing}' is nothing to get songs from: give the {_SOURCES}")
     wanted = Wanted(count, genre, int(most_mb * 1e6), licences)
     with Shelf.at(folder) as shelf, Tally(folder) as tally:
         try:
@@ -84,17 +86,14 @@ def _offered(
     """The songs that a listing or a list offers, and what may ask for them.
 
     Raises:
-        EchelonError: it is neither, or the list cannot be read.
+        EchelonError: the list cannot be read, or the address is none.
     """
     limits = replace(POLITE, most_bytes=wanted.most_bytes)
     if is_list(listing):
         tracks = tracks_in(
             Path(listing), lambda place, fault: tally.skip(place, "it has no address in the list", fault)
         )
-        named = [urlsplit(track.url).netloc and track.url for track in tracks]
-        return Visitor([*hosts, *filter(None, named)], pause=pause, limits=limits), iter(tracks)
-    if not listing.startswith(("http://", "https://")):
-        raise EchelonError(f"'{listing}' is nothing to get songs from: give the {_SOURCES}")
+        return Visitor([*hosts, *_hosts_of(tracks)], pause=pause, limits=limits), iter(tracks)
     visitor = Visitor([listing, *hosts], pause=pause, limits=limits)
     first = listing
     if wanted.genre is not None and not urlsplit(listing).path.strip("/"):

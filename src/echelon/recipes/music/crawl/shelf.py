@@ -57,10 +57,12 @@ class Shelf:
         """
         with locked(folder / _SCRATCH / "lock", "bringing songs to the folder of"):
             shelf = cls(folder)
-            yield shelf
-            # What has begun to come stays, to go on from there.
-            if {path.name for path in shelf.scratch.iterdir()} == {"lock"}:
-                shutil.rmtree(shelf.scratch, ignore_errors=True)
+            try:
+                yield shelf
+            finally:
+                # What has begun to come stays, to go on from there.
+                if {path.name for path in shelf.scratch.iterdir()} == {"lock"}:
+                    shutil.rmtree(shelf.scratch, ignore_errors=True)
 
     def whole(self, url: str) -> Song | None:
         """The song that was brought from an address before, if it is still as it came."""

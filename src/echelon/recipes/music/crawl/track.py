@@ -51,7 +51,7 @@ def stem_of(track: Track) -> str:
         DataError: the name that it has there would lead out of the folder, or hide the file.
     """
     name = track.name or _last_of(track.url)
-    if any(part.startswith(".") or re.fullmatch(r"([A-Za-z]:)?", part) for part in re.split(r"[/\\]", name)):
+    if name and any(part.startswith(".") or re.fullmatch(r"([A-Za-z]:)?", part) for part in re.split(r"[/\\]", name)):
         raise DataError(f"the name {name!r} would lead out of the folder, or hide the file")
     if not track.name and (track.artist or track.title):
         name = " - ".join(filter(None, (track.artist, track.title)))
@@ -62,8 +62,11 @@ def stem_of(track: Track) -> str:
 
 
 def _last_of(url: str) -> str:
-    """The last part of an address that says something."""
-    parts = [part for part in urlsplit(url).path.split("/") if part]
+    """The last part of an address that says something; "" of what is no address, as will be told when it is asked."""
+    try:
+        parts = [part for part in urlsplit(url).path.split("/") if part]
+    except ValueError:
+        return ""
     return unquote(parts[-1]) if parts else ""
 
 
