@@ -1,4 +1,5 @@
-"""From a loss to the next step: a Python worker, an executor, a whole worker of Spark, a link.
+"""From a loss to the next step: a Python worker, an executor, a whole worker of Spark, a link; and how fast a parameter
+server's other workers go on meanwhile.
 
     python benchmarks/recovery.py
 
@@ -6,6 +7,9 @@ A standalone cluster of three hosts, each a network namespace of this machine, t
 three where a link is cut). From kill -9, or from the moment when the link goes down, to the first step of the next
 attempt. Limits: 10 s for a Python worker, 10 s for an executor, 35 s for a host that is cut off; medians count. Needs
 root; not measured without.
+
+Asynchronous training waits for nobody: three workers whose steps take a tenth of a second each should do two thirds of
+their rows a second while the executor of one is dead and started again. Limit: 0.6.
 """
 
 from __future__ import annotations
@@ -37,6 +41,9 @@ LIMITS: dict[str, float | None] = {
     "Spark's worker and executor killed": None,
     "link cut": 35.0,
 }
+DEAD, PAUSE = "asynchronous, one of three dead: rows/s of before", 0.1
+BEFORE, WHILE, REMAIN = 5.0, 4.0, 0.6
+"""Seconds that are looked at; a new executor takes longer than the second. The limit."""
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -68,6 +75,28 @@ def seconds_to_next_step(cluster: Cluster, order: Order, lose: Callable[[int], N
     return again - lost
 
 
+def left_of_the_rate(cluster: Cluster, order: Order) -> float:
+    """Rows a second of a parameter server after the loss of an executor, beside those before."""
+    cluster.heal()
+    with started(replace(order, workers=HOSTS, server=True, learner={"pause": PAUSE})) as driver:
+        driver.wait_for("train", step=20)
+        time.sleep(BEFORE)
+        lost = time.time()
+        kill(cluster.executors(0))
+        time.sleep(WHILE)
+        rows = [(event["at"], event["rows"]) for event in driver.events("train")]
+        driver.process.terminate()
+        driver.process.wait(60)
+    spans = ((lost - BEFORE, lost), (lost, lost + WHILE))
+    before, after = (_rate([one for one in rows if start <= one[0] <= end]) for start, end in spans)
+    return after / before
+
+
+def _rate(rows: list[tuple[float, int]]) -> float:
+    (start, first), (end, last) = rows[0], rows[-1]
+    return (last - first) / (end - start)
+
+
 def measured(folder: Path, rounds: int, found: dict[str, list[float]]) -> None:
     """Adds the seconds of each loss.
 
@@ -82,13 +111,15 @@ def measured(folder: Path, rounds: int, found: dict[str, list[float]]) -> None:
                 workers = HOSTS if name == "link cut" else HOSTS - 1
                 one = replace(order, folder=folder / f"run-{number}-{loss}", workers=workers)
                 found[name].append(seconds_to_next_step(cluster, one, lose))
+            apart = replace(order, folder=folder / f"run-{number}-server", config={"epochs": 100})
+            found[DEAD].append(left_of_the_rate(cluster, apart))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="of each loss")
     rounds = parser.parse_args().rounds
-    found: dict[str, list[float]] = {name: [] for name in LIMITS}
+    found: dict[str, list[float]] = {name: [] for name in (*LIMITS, DEAD)}
     why = ""
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -97,10 +128,14 @@ def main() -> int:
             why = str(error)
     load = f"load {os.getloadavg()[0]:.0f} on {len(os.sched_getaffinity(0))} cores"
     return told(f"From a loss to the next step, a standalone cluster of {HOSTS} hosts ({load})", [
-        Outcome(name, statistics.median(seconds) if seconds else None, LIMITS[name], at_least=False, unit=" s",
-                rest=why or ", ".join(f"{each:.1f}" for each in seconds))
-        for name, seconds in found.items()
+        *(Outcome(name, _median(found[name]), limit, at_least=False, unit=" s",
+                  rest=why or ", ".join(f"{each:.1f}" for each in found[name])) for name, limit in LIMITS.items()),
+        Outcome(DEAD, _median(found[DEAD]), REMAIN, rest=why or ", ".join(f"{each:.2f}" for each in found[DEAD])),
     ])  # fmt: skip
+
+
+def _median(found: list[float]) -> float | None:
+    return statistics.median(found) if found else None
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ JAVA_SECONDS = 5.0
 class Order:
     """What a driver is asked for.
 
-    folder: in which the run, "run", and the driver's events and messages are. sync_every: 1 for AllReduce.
+    folder: in which the run, "run", and the driver's events and messages are. sync_every: 1 for AllReduce. server:
+    whether by a parameter server, with leases of so many steps.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Order:
     driver: str
     workers: int = 2
     sync_every: int = 1
+    server: bool = False
     resume: bool = False
     run: str = ""
     learner: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +73,7 @@ class Driver:
         }
         asked = {
             "events": str(self._events), "run": order.place, "data": order.data, "master": order.master, "conf": conf,
-            "workers": order.workers, "sync_every": order.sync_every, "resume": order.resume,
+            "workers": order.workers, "sync_every": order.sync_every, "server": order.server, "resume": order.resume,
             "learner": dict(order.learner), "config": {**USUAL, **order.config},
         }  # fmt: skip
         path = order.folder / f"order-{number}.json"

@@ -15,11 +15,13 @@ from spark_learners import Unhurried
 
 from echelon.api import fit
 from echelon.sync import AllReduce, Averaging
+from echelon.sync.server import ParameterServer
 from echelon.train.config import RunConfig
 
 
 def main(order: dict[str, Any]) -> None:
-    strategy = Averaging(order["sync_every"]) if order["sync_every"] > 1 else AllReduce()
+    every = order["sync_every"]
+    strategy = ParameterServer(every) if order["server"] else Averaging(every) if every > 1 else AllReduce()
     with Path(order["events"]).open("a") as events:
 
         def on_event(event: dict[str, Any]) -> None:
