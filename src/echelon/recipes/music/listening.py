@@ -159,11 +159,13 @@ class _Ear:
 
 def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of the channels, float32 [n] that is new. Channel after channel, which is ten times as fast as along the rows."""
-    mono = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):
-        mono += block[:, channel]
-    if block.shape[1] > 1:
-        mono *= np.float32(1 / block.shape[1])
+    first, *others = block.T
+    if not others:
+        return first.copy()
+    mono = np.add(first, others[0])
+    for channel in others[1:]:
+        mono += channel
+    mono *= np.float32(1 / len(block.T))
     return mono
 
 
