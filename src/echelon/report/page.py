@@ -34,6 +34,8 @@ from echelon.train.stopping import smaller_is_better
 
 MOST_LISTED = 40
 """So many entries of a list are written out, such as classes; a vocabulary has thousands."""
+LONGEST = 400
+"""So many characters of a text, such as a path; arrays that a run keeps as texts have thousands."""
 TILES = ("time", "steps", "epochs", "rows per second", "bytes sent", "attempts")
 
 
@@ -136,7 +138,10 @@ def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, list):
-        return str(value)
+        text = str(value)
+        return (
+            text if len(text) <= LONGEST else f"{text[:MOST_LISTED]}… and {len(text) - MOST_LISTED:,} more characters"
+        )
     more = len(value) - MOST_LISTED
     shown = [*map(str, value[:MOST_LISTED]), *([f"… and {more:,} more"] if more > 0 else [])]
     return ", ".join(shown)

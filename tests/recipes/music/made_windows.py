@@ -27,10 +27,23 @@ def tones(songs: int, length: int, rate: int = 8000, seed: int = 0) -> list[Code
     return made
 
 
-def noise(songs: int, length: int, seed: int = 0) -> list[Codes]:
-    """Songs in which every code is drawn anew."""
+def noise(songs: int, length: int, seed: int = 0, codes: int = CODES) -> list[Codes]:
+    """Songs in which every code is drawn anew. codes: how many there are to draw from."""
     random = np.random.default_rng(seed)
-    return [random.integers(0, CODES, length).astype(np.uint8) for _ in range(songs)]
+    return [random.integers(0, codes, length).astype(np.uint8) for _ in range(songs)]
+
+
+def echoes(songs: int, length: int, seed: int = 0, codes: int = 8, lag: int = 3, fresh: float = 0.05) -> list[Codes]:
+    """Songs in which each code is the one so many before it, but for some that are drawn anew: of the code right before
+    it nothing is to be learned.
+    """
+    made = noise(songs, length, seed, codes)
+    random = np.random.default_rng(seed + 1)
+    for song in made:
+        for place in np.flatnonzero(random.uniform(size=length) >= fresh):
+            if place >= lag:
+                song[place] = song[place - lag]
+    return made
 
 
 def pairs_by_hand(songs: Sequence[Codes]) -> NDArray[np.int64]:
