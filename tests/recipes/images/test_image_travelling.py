@@ -13,10 +13,10 @@ from PIL import Image
 from echelon.data.cells import decode, encode
 from echelon.data.storage import Storage, open_storage
 from echelon.recipes.images.batches import Stored, decoded
-from echelon.recipes.images.places import Place
 from echelon.recipes.images.rows import Problem, Rows
 from echelon.recipes.images.travelling import CONVERTED, finish, travelling
 from echelon.recipes.pixels.decode import decode as decode_image
+from echelon.recipes.pixels.places import Place
 from echelon.spark import prepare as spark
 
 

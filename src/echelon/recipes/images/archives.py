@@ -11,10 +11,10 @@ from typing import BinaryIO
 from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
-from echelon.recipes.images.places import CUT_OFF, Place
 from echelon.recipes.images.rows import TEST, Division, Problem
 from echelon.recipes.images.tars import Member, members, open_archive, read_member
 from echelon.recipes.pixels.decode import SUFFIXES
+from echelon.recipes.pixels.places import CUT_OFF, Place
 
 LARGEST = 256 << 20
 """Bytes of an image file. What claims more is damaged, or too large to be read at once by every task of a host."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from echelon.data.storage import Storage
-from echelon.recipes.images.places import CUT_OFF, Place, read
 from echelon.recipes.images.rows import Pixels, Problem, Rows
 from echelon.recipes.pixels.decode import BrokenImage, decode, stretched
+from echelon.recipes.pixels.places import CUT_OFF, Place, read
 
 BYTES_AT_ONCE = 16 << 20
 

@@ -10,9 +10,9 @@ from echelon.data.files import is_hidden
 from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
-from echelon.recipes.images.places import Place
 from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, VAL, Division, Item, Problem, Source
 from echelon.recipes.pixels.decode import SUFFIXES
+from echelon.recipes.pixels.places import Place
 
 SPLITS: Mapping[str, str] = {"train": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST}
 

@@ -18,9 +18,9 @@ from echelon.data.schema import Column, Schema, Values
 from echelon.data.storage import Storage
 from echelon.recipes.images.batches import BYTES_AT_ONCE, Stored
 from echelon.recipes.images.labelled import IMAGE, KEY, LABEL
-from echelon.recipes.images.places import CUT_OFF, Place, read_each
 from echelon.recipes.images.rows import Pixels, Problem
 from echelon.recipes.pixels.decode import BrokenImage, decode, stretched
+from echelon.recipes.pixels.places import CUT_OFF, Place, read_each
 from echelon.spark import prepare as spark
 
 CONVERTED = "converted"

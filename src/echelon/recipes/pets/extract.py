@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from echelon.recipes.pets.networks.network import Network
-from echelon.recipes.pixels.decode import BrokenImage, decode
+from echelon.recipes.pixels.decode import BrokenImage, Pixels, decode
 
 
 @dataclass(frozen=True)
@@ -28,37 +28,44 @@ class Extracted:
 
 
 @torch.inference_mode()
-def extract(network: Network, contents: Sequence[bytes], *, convert: bool, batch_size: int = 16) -> Extracted:
+def extract(network: Network, contents: Iterable[bytes], *, convert: bool, batch_size: int = 16) -> Extracted:
     """The features of images, given as the contents of files. The whole image is stretched to the network's square.
 
     Threads, and memory that is kept between batches, are the caller's: see `world.threads` and `kept_memory`.
 
     Args:
-        network: for prediction; on the device that computes. convert: take images that are no RGB (grey, CMYK, palette,
-            transparent) as RGB, instead of leaving them out. batch_size: images of one forward pass.
+        network: for prediction; on the device that computes. contents: asked for as they are needed. convert: take
+            images that are no RGB (grey, CMYK, palette, transparent) as RGB, instead of leaving them out. batch_size:
+            images of one forward pass.
 
     Raises:
         EchelonError: Pillow is not installed.
     """
-    size = network.side, network.side
-    pixels = np.empty((len(contents), 3, *size), np.uint8)
+    size, device = (network.side, network.side), network.mean.device
+    features = [np.empty((0, network.features), np.float32)]
+    waiting: list[Pixels] = []
     kept: list[int] = []
     problems: dict[int, str] = {}
     converted = 0
+
+    def compute() -> None:
+        if waiting:
+            features.append(network(torch.from_numpy(np.stack(waiting)).to(device)).cpu().numpy())
+            waiting.clear()
+
     for number, content in enumerate(contents):
         try:
-            pixels[len(kept)], other = decode(content, size)
+            pixels, other = decode(content, size)
         except BrokenImage as error:
             problems[number] = str(error)
             continue
         if other and not convert:
             problems[number] = "it is not RGB but grey, CMYK, of a palette or transparent (--convert takes such)"
             continue
+        waiting.append(pixels)
         kept.append(number)
         converted += other
-    device = network.mean.device
-    features = np.empty((len(kept), network.features), np.float32)
-    for start in range(0, len(kept), batch_size):
-        end = min(start + batch_size, len(kept))
-        features[start:end] = network(torch.from_numpy(pixels[start:end]).to(device)).cpu().numpy()
-    return Extracted(features, kept, problems, converted)
+        if len(waiting) == batch_size:
+            compute()
+    compute()
+    return Extracted(np.concatenate(features), kept, problems, converted)

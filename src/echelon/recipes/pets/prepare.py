@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ from echelon.recipes.pets.networks.choice import NETWORKS
 from echelon.recipes.pets.networks.extractor import Extractor, digest_of
 from echelon.recipes.pets.networks.weights import AUTO, weights_of
 from echelon.recipes.pets.options import Fitting, PrepareOptions
-from echelon.recipes.pets.sources import Source, find_source
-from echelon.recipes.pets.travelling import CONVERTED, ReadImages, Way, finish
+from echelon.recipes.pets.sources import Item, Source, find_source
+from echelon.recipes.pets.travelling import CONVERTED, Way, finish, placed
 from echelon.spark import prepare as spark
 from echelon.train.precision import check_precision
 
@@ -96,7 +96,7 @@ class _Work:
     """What is done with the files. features: numbers of each row. info, assets: of the dataset."""
 
     features: int
-    rows_of: ReadImages | ReadJson
+    rows_of: Callable[[Item], Iterator[spark.Found]]
     finish: spark.Finish | None
     info: Mapping[str, Any]
     assets: Mapping[str, np.ndarray]
@@ -107,7 +107,7 @@ def _extract(source: Source, url: str, options: PrepareOptions, fitting: Fitting
     json = open_storage(options.json) if options.json is not None else None
     if remark := check_precision(options.precision, default_device()):
         _log.warning("%s", remark)
-    way = Way(options.convert or fitting is not None, options.batch_size, options.precision, json)
+    way = Way(source.storage, options.convert or fitting is not None, options.batch_size, options.precision, json)
     if fitting is not None and fitting.extractor is not None:
         extractor, assets, origin = fitting.extractor, {}, fitting.extractor.folder
     else:
@@ -118,7 +118,7 @@ def _extract(source: Source, url: str, options: PrepareOptions, fitting: Fitting
     info = {"model": extractor.model, "weights": extractor.digest, "weights_from": origin,
             "mirrored": extractor.mirrored, "precision": way.precision}  # fmt: skip
     features = NETWORKS[extractor.model].features
-    return _Work(features, ReadImages(source.storage), finish(extractor, way), info, assets)
+    return _Work(features, placed, finish(extractor, way), info, assets)
 
 
 def _read_json(source: Source, fitting: Fitting | None) -> _Work:
