@@ -79,6 +79,16 @@ class Summary:
         """What every recipe's dataset says of its problems, for `Addition.info`."""
         return {"problems": {"count": self.problems, "first": [[p.item, p.reason] for p in self.reported]}}
 
+    def to_json(self) -> dict[str, Any]:
+        """All but the sums, for a dataset's `info`."""
+        return {"rows": dict(self.rows), "counts": dict(self.counts), **self.info}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Summary:
+        """Of `to_json`; without sums."""
+        reported = tuple(Problem(item, reason) for item, reason in said["problems"]["first"])
+        return cls(said["rows"], said["problems"]["count"], reported, said["counts"], {})
+
 
 @dataclass(frozen=True)
 class Addition:

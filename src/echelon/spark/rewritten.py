@@ -21,6 +21,7 @@ from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.spark.carriage import Run
 from echelon.spark.job import OnProgress, run_tasks
+from echelon.spark.ledger import Ledger
 from echelon.spark.notes import Notes
 from echelon.spark.prepare import Rows
 from echelon.spark.scattered import Format, Written, write_runs
@@ -50,6 +51,7 @@ def rewrite_dataset(
     conclude: Callable[[Rewritten], tuple[Mapping[str, Any], Mapping[str, NDArray]]],
     row_group_mb: float = 4,
     compression: str = "zstd",
+    ledger: Ledger | None = None,
     on_progress: OnProgress | None = None,
 ) -> Dataset:
     """Writes and commits a dataset, in a folder that `start` has made ready, of the rows of another one.
@@ -59,14 +61,15 @@ def rewrite_dataset(
 
     Args:
         step: a pure function, which must be picklable. conclude: info and assets; called on the driver before the
-            dataset is committed.
+            dataset is committed. ledger: gives files names of their own, where tasks of a killed driver may still write
+            theirs.
 
     Raises:
         DataError: not one row is left, or a file of the source is damaged. WorkerFailed: the step raised.
         CommunicationError, StorageError: processes or storage failed.
     """
     files = [file for split in source.splits for file in source.manifest.files(split) if file.rows]
-    form = Format(storage.url, row_group_mb, compression)
+    form = Format(storage.url, row_group_mb, compression, ledger=ledger)
     work = _Rewrite(source, schema, step, form)
     described = f"Echelon: write {storage.url}"
     results = run_tasks(session, work, list(enumerate(files)), description=described, on_progress=on_progress)

@@ -62,6 +62,7 @@ def prepare_fitting(
         bytes_of=bytes_of,
         shuffle_seed=None,
         overwrite=overwrite,
+        resume=options.resume,
         on_progress=on_progress,
     )
     return dataset

@@ -113,6 +113,7 @@ def prepare_tables(
         bytes_of=lambda span: (span.end - span.start) * 4 * span.columns,
         shuffle_seed=None if fitting is not None else options.shuffle_seed,
         overwrite=overwrite,
+        resume=options.resume,
         on_progress=on_progress,
     )
     return dataset

@@ -32,6 +32,7 @@ class PrepareOptions:
     split_seed: int = option(0, "seed of that division")
     shuffle_seed: int = option(0, "seed of the order in which the rows are written")
     max_malformed: float = option(0.01, "part of the lines that may be malformed; more stop the job")
+    resume: bool = option(False, "keep what an interrupted prepare of the same files has read and cleaned")
 
     def __post_init__(self) -> None:
         if self.classes not in CLASSES:

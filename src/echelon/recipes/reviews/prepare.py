@@ -3,7 +3,8 @@
 Lines are read and cleaned once; large files are read once before that, to count lines. Reviews travel through one
 shuffle, to places that depend on their texts, so that equal texts meet and the order is random. Gathered there, in
 files beside the dataset, they wait for the vocabulary: the words of the training reviews are counted, the most
-frequent come to the driver, and each file becomes one of the dataset.
+frequent come to the driver, and each file becomes one of the dataset. A prepare that goes on where another one was
+killed keeps what that had gathered; the rest takes less time, and is done anew.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from echelon.data.cells import decode
-from echelon.data.commit import SCRATCH, start
+from echelon.data.commit import SCRATCH
 from echelon.data.division import TRAIN, Division
-from echelon.data.manifest import DataFile, Dataset
+from echelon.data.manifest import MANIFEST, DataFile, Dataset, open_dataset
 from echelon.data.schema import Schema
 from echelon.data.storage import open_storage
 from echelon.errors import DataError
@@ -58,13 +59,17 @@ from echelon.recipes.reviews.sources import Source, bytes_of, divided, find_sour
 from echelon.recipes.reviews.told import counts_of, described, require_good
 from echelon.recipes.reviews.vocabulary import Vocabulary
 from echelon.spark.counted import most_frequent
-from echelon.spark.prepare import Rows, Summary, prepare_dataset
+from echelon.spark.ledger import Ledger, begin, plan_of
+from echelon.spark.prepare import Addition, Rows, Summary, prepare_dataset
 from echelon.spark.rewritten import Rewritten, batches_of, rewrite_dataset
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from echelon.spark.job import OnProgress
+
+_PLAN, _SUMMARY = "plan", "summary"
+"""What gathered reviews say of themselves."""
 
 
 def prepare(
@@ -94,7 +99,8 @@ def prepare(
         overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to time.
 
     Raises:
-        DataError: there are no reviews, too many lines are malformed (names the first), or the fields are not there.
+        DataError: there are no reviews, too many lines are malformed (names the first), the fields are not there, or
+        what a killed prepare left is of other lines or options.
         EchelonError: Spark's tasks failed.
     """
     found = find_source(source)
@@ -105,45 +111,62 @@ def prepare(
     fields = find_fields(found.storage, found.files, options, fitting=fitting)
     if fitting is not None:
         return prepare_fitting(session, found, fields, url, options, fitting, overwrite, on_progress)
-    storage = open_storage(url)
-    start(storage, overwrite)
-    try:
-        gathered, summary = _gathered(session, found, fields, storage.url_of(SCRATCH), options, on_progress)
-        require_good(summary, options.max_malformed, found.url, "--max-malformed lets more of them be left out")
-        vocabulary = _vocabulary(session, gathered, options, on_progress)
-        text, product = options.text, fields.product is not None
-        schema = schema_of(options.length, vocabulary.ids, text=text, product=product)
-        return rewrite_dataset(
-            session,
-            gathered,
-            storage,
-            schema,
-            _Encode(options, vocabulary, gathered.schema, schema),
-            conclude=_Conclude(options, fields, vocabulary, summary),
-            on_progress=on_progress,
-        )
-    finally:
-        storage.delete_tree(SCRATCH)
+    storage, text, product = open_storage(url), options.text, fields.product is not None
+    gather = Gather(
+        Read(found.storage, fields),
+        options.cleaning,
+        options.length,
+        options.shuffle_seed,
+        gathered_schema(text=text, product=product),
+    )
+    ledger = begin(storage, plan_of([found.files, gather], {}), overwrite=overwrite, resume=options.resume)
+    gathered, summary = _gathered(session, found, gather, ledger, options.resume, on_progress)
+    require_good(summary, options.max_malformed, found.url, "--max-malformed lets more of them be left out")
+    vocabulary = _vocabulary(session, gathered, options, on_progress)
+    schema = schema_of(options.length, vocabulary.ids, text=text, product=product)
+    dataset = rewrite_dataset(
+        session,
+        gathered,
+        storage,
+        schema,
+        _Encode(options, vocabulary, gathered.schema, schema),
+        conclude=_Conclude(options, fields, vocabulary, summary),
+        ledger=ledger,
+        on_progress=on_progress,
+    )
+    storage.delete_tree(SCRATCH)
+    return dataset
 
 
 def _gathered(
     session: SparkSession,
     source: Source,
-    fields: Fields,
-    url: str,
-    options: PrepareOptions,
+    gather: Gather,
+    ledger: Ledger,
+    resume: bool,
     on_progress: OnProgress | None,
 ) -> tuple[Dataset, Summary]:
-    schema = gathered_schema(text=options.text, product=fields.product is not None)
+    """The reviews, each text once, beside the dataset; those that a killed prepare has gathered, where it had them all.
+
+    They say of which plan they are, since who was killed as it cleared the folder may have left those of another one.
+    """
+    storage = open_storage(ledger.url).child(SCRATCH)
+    if resume and storage.exists(MANIFEST):
+        gathered = open_dataset(storage.url)
+        if gathered.info.get(_PLAN) == ledger.plan:
+            return gathered, Summary.from_json(gathered.info[_SUMMARY])
     return prepare_dataset(
         session,
-        url,
-        schema,
+        storage.url,
+        gather.schema,
         divided(session, source),
-        Gather(Read(source.storage, fields), options.cleaning, options.length, options.shuffle_seed, schema),
+        gather,
         merge=SAME_TEXTS,
+        conclude=lambda summary: Addition({_PLAN: ledger.plan, _SUMMARY: summary.to_json()}, {}),
         bytes_of=bytes_of,
         compression="lz4",
+        overwrite=True,
+        resume=resume,
         on_progress=on_progress,
     )
 
