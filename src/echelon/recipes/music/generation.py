@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from echelon.errors import EchelonError
 from echelon.recipes.music.kernel import go_on
 from echelon.recipes.music.mulaw import SILENCE
-from echelon.recipes.music.packed import Precision, Weights, hear, pack, remember
+from echelon.recipes.music.packed import Precision, Weights, hear, pack, places_of, remember
 from echelon.recipes.music.sampling import COLDEST, Drawing
 from echelon.recipes.music.wavenet import WaveNet
 
@@ -73,7 +73,17 @@ def songs_of(
         end = min(samples, begin + _AT_ONCE)
         uniforms = np.stack([drawing.uniforms(number, begin, end) for number in numbers])
         codes = np.empty((len(numbers), end - begin), np.uint8)
-        go_on(weights, memory, last, none, uniforms, temperature, drawing.top_k or classes, codes, unwanted)
+        go_on(
+            places_of(weights, memory),
+            memory,
+            last,
+            none,
+            uniforms,
+            temperature,
+            drawing.top_k or classes,
+            codes,
+            unwanted,
+        )
         songs[:, begin:end] = codes
         if progress is not None:
             progress(end)
@@ -94,5 +104,7 @@ def follow(model: WaveNet, weights: Weights, codes: Codes, heard: int = 0) -> ND
     logits = np.empty((songs, length - heard, len(weights.embedding)), np.float32)
     given = np.ascontiguousarray(codes[:, heard:])
     last, none = inputs[:, heard].copy(), np.empty((songs, 0), np.float32)
-    go_on(weights, memory, last, given, none, 0.0, len(weights.embedding), np.empty_like(given), logits)
+    go_on(
+        places_of(weights, memory), memory, last, given, none, 0.0, len(weights.embedding), np.empty_like(given), logits
+    )
     return logits

@@ -10,8 +10,8 @@ bounds it is how fast the caches deliver. So
 - weights can be stored as bfloat16, which halves what is read. Sums are of float32 all the same.
 
 Each sum adds in one order, however many songs there are, so that a song does not depend on its company. All is
-compiled at the first call for a kind of weights, in some seconds, and kept on the disk. `packed.Weights` and
-`packed.Memory` say what `w` and `m` are.
+compiled at the first call in some seconds, and kept on the disk. `packed.Places` and
+`packed.Memory` say what `p` and `m` are.
 
 Raises on import:
     EchelonError: numba is not installed.
@@ -20,7 +20,6 @@ Raises on import:
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,14 @@ from echelon.recipes.music.lanes import (
     ROWS,
     add,
     copy,
+    halved,
+    halved_of_rows,
     panel,
     panel_of_rows,
+    powers,
     rectify,
     through_gate,
+    two_halved,
     two_panels,
 )  # fmt: skip
 
@@ -60,72 +63,81 @@ def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compiled
-def _multiply(w, at, line, x, x_at, x_step, count, y, y_at, y_step, outputs, rows):  # type: ignore[no-untyped-def]
-    """Adds to rows of y the products of rows of x with the panels from `at` on; where the next ones begin."""
+def _multiply(w, is_halved, x, x_step, count, y, y_step, outputs, rows):  # type: ignore[no-untyped-def]
+    """Adds to rows of y the products of rows of x with the panels at w; where the next ones begin."""
+    size = count * PANEL * (2 if is_halved else 4)
     done, panels = 0, outputs // PANEL
     if rows == 1:
         while panels - done >= 2:
-            two_panels(w, at, x, x_at, x_step, count, y, y_at + done * PANEL, y_step)
-            at += 2 * count * line
+            if is_halved:
+                two_halved(w, x, x_step, count, y + 4 * done * PANEL, y_step)
+            else:
+                two_panels(w, x, x_step, count, y + 4 * done * PANEL, y_step)
+            w += 2 * size
             done += 2
     while done < panels:
-        row, to = 0, y_at + done * PANEL
-        while rows - row >= ROWS:
-            panel_of_rows(w, at, x, x_at + row * x_step, x_step, count, y, to + row * y_step, y_step)
-            row += ROWS
+        row = 0
         while row < rows:
-            panel(w, at, x, x_at + row * x_step, x_step, count, y, to + row * y_step, y_step)
-            row += 1
-        at += count * line
+            from_x, to_y = x + 4 * row * x_step, y + 4 * (row * y_step + done * PANEL)
+            if rows - row >= ROWS:
+                if is_halved:
+                    halved_of_rows(w, from_x, x_step, count, to_y, y_step)
+                else:
+                    panel_of_rows(w, from_x, x_step, count, to_y, y_step)
+                row += ROWS
+            else:
+                if is_halved:
+                    halved(w, from_x, x_step, count, to_y, y_step)
+                else:
+                    panel(w, from_x, x_step, count, to_y, y_step)
+                row += 1
+        w += size
         done += 1
-    return at
+    return w
 
 
 @_compiled
-def _layer(w, m, layer, at):  # type: ignore[no-untyped-def]
+def _layer(p, layer, dilation, start, time, w):  # type: ignore[no-untyped-def]
     """One layer for the code that is being fed; where the weights of the next one begin."""
-    songs, both = m.running.shape
-    gates, width, time = m.pending.shape[3], m.gated.shape[1], m.time[0]
-    dilation = w.dilations[layer]
     block = min(dilation, BLOCK)
-    ring, pending = (w.starts[layer] + time % dilation) * songs * width, layer * BLOCK * songs * gates
+    ring = p.rings + 4 * (start + time % dilation) * p.songs * p.width
+    pending = p.pending + 4 * layer * BLOCK * p.songs * p.gates
     if time % block == 0:
-        rows, begin = block * songs, layer * w.residual * (gates // PANEL) * w.line
+        rows = block * p.songs
         for row in range(rows):
-            copy(w.gate_bias, layer * gates, m.pending, pending + row * gates, gates)
-        _multiply(w.past, begin, w.line, m.rings, ring, width, w.residual, m.pending, pending, gates, gates, rows)
-    pending += time % block * songs * gates
-    for song in range(songs):
-        copy(m.running, song * both + w.skips, m.rings, ring + song * width, width)
-    at = _multiply(w.stream, at, w.line, m.rings, ring, width, w.residual, m.pending, pending, gates, gates, songs)
-    for song in range(songs):
-        through_gate(m.pending, pending + song * gates, m.gated, song * width, width)
-        add(w.residual_bias, layer * width, m.running, song * both + w.skips, width)
+            copy(p.gate_bias + 4 * layer * p.gates, pending + 4 * row * p.gates, p.gates)
+        begin = p.past + layer * p.residual * p.gates * (2 if p.is_halved else 4)
+        _multiply(begin, p.is_halved, ring, p.width, p.residual, pending, p.gates, p.gates, rows)
+    pending += 4 * (time % block) * p.songs * p.gates
+    for song in range(p.songs):
+        copy(p.running + 4 * (song * p.both + p.skips), ring + 4 * song * p.width, p.width)
+    w = _multiply(w, p.is_halved, ring, p.width, p.residual, pending, p.gates, p.gates, p.songs)
+    for song in range(p.songs):
+        through_gate(pending + 4 * song * p.gates, p.gated + 4 * song * p.width, p.width)
+        add(p.residual_bias + 4 * layer * p.width, p.running + 4 * (song * p.both + p.skips), p.width)
     # After the last layer comes no other that would get something.
-    outputs = both if layer + 1 < len(w.dilations) else -(-w.skips // PANEL) * PANEL
-    return _multiply(w.stream, at, w.line, m.gated, 0, width, w.residual, m.running, 0, both, outputs, songs)
+    outputs = p.both if layer + 1 < p.layers else -(-p.skips // PANEL) * PANEL
+    return _multiply(w, p.is_halved, p.gated, p.width, p.residual, p.running, p.both, outputs, p.songs)
 
 
 @_compiled
-def _feed(w, m, codes):  # type: ignore[no-untyped-def]
-    """Makes the logits of what follows one more code of each song, uint8 [songs]."""
-    songs, both = m.running.shape
-    width, mixed, outputs = m.gated.shape[1], m.mixed.shape[1], m.logits.shape[1]
-    for song in range(songs):
-        copy(w.skip_bias, 0, m.running, song * both, w.skips)
-        copy(w.embedding, codes[song] * width, m.running, song * both + w.skips, width)
-        copy(w.mix_bias, 0, m.mixed, song * mixed, mixed)
-        copy(w.out_bias, 0, m.logits, song * outputs, outputs)
-    at = 0
-    for layer in range(len(w.dilations)):
-        at = _layer(w, m, layer, at)
-    m.time[0] += 1
-    for song in range(songs):
-        rectify(m.running, song * both, m.hidden, song * w.skips, w.skips)
-    at = _multiply(w.stream, at, w.line, m.hidden, 0, w.skips, w.skip, m.mixed, 0, mixed, mixed, songs)
-    for song in range(songs):
-        rectify(m.mixed, song * mixed, m.mixed, song * mixed, mixed)
-    _multiply(w.stream, at, w.line, m.mixed, 0, mixed, w.skip, m.logits, 0, outputs, outputs, songs)
+def _begin(p, song, code):  # type: ignore[no-untyped-def]
+    """What all sums of a song begin with, when a code is fed."""
+    running = p.running + 4 * song * p.both
+    copy(p.skip_bias, running, p.skips)
+    copy(p.embedding + 4 * code * p.width, running + 4 * p.skips, p.width)
+    copy(p.mix_bias, p.mixed + 4 * song * p.mixes, p.mixes)
+    copy(p.out_bias, p.logits + 4 * song * p.outputs, p.outputs)
+
+
+@_compiled
+def _head(p, w):  # type: ignore[no-untyped-def]
+    """From what the layers gave to the logits."""
+    for song in range(p.songs):
+        rectify(p.running + 4 * song * p.both, p.hidden + 4 * song * p.skips, p.skips)
+    w = _multiply(w, p.is_halved, p.hidden, p.skips, p.skip, p.mixed, p.mixes, p.mixes, p.songs)
+    rectify(p.mixed, p.mixed, p.songs * p.mixes)
+    _multiply(w, p.is_halved, p.mixed, p.mixes, p.skip, p.logits, p.outputs, p.outputs, p.songs)
 
 
 @_compiled
@@ -156,27 +168,32 @@ def _least_of(values, count):  # type: ignore[no-untyped-def]
 def choose(logits, uniform, temperature, top_k, scratch):  # type: ignore[no-untyped-def]
     """The code that a number from [0, 1) draws, as `sampling.choose` does.
 
-    logits: float32 [at least classes]. temperature: 0 for the most probable code. top_k: as many as there are for all.
-    scratch: float32 [classes], whose contents are lost.
+    logits: float32 [classes]. temperature: 0 for the most probable code. top_k: as many as there are for all. scratch:
+    float32 [classes, filled up to whole vectors], whose contents are lost.
     """
-    classes, best = len(scratch), 0
-    for code in range(classes):
-        scratch[code] = logits[code]
+    best = 0
+    for code in range(len(logits)):
         if logits[code] > logits[best]:
             best = code
     if temperature == 0:
         return best
-    least = _least_of(scratch, top_k) if top_k < classes else -np.inf
-    ties, total = top_k, 0.0
-    for code in range(classes):
-        ties -= logits[code] > least
-    for code in range(classes):
+    least, ties = -np.float32(np.inf), top_k
+    if top_k < len(logits):
+        scratch[: len(logits)] = logits
+        least = _least_of(scratch[: len(logits)], top_k)
+        for code in range(len(logits)):
+            ties -= logits[code] > least
+    for code in range(len(logits)):
+        scratch[code] = (logits[code] - logits[best]) / np.float32(temperature)
+    powers(scratch.ctypes.data, scratch.ctypes.data, len(scratch))
+    total = 0.0
+    for code in range(len(logits)):
         ties -= logits[code] == least
-        chosen = logits[code] > least or (logits[code] == least and ties >= 0)
-        scratch[code] = math.exp((logits[code] - logits[best]) / np.float32(temperature)) if chosen else np.float32(0)
+        if logits[code] < least or (logits[code] == least and ties < 0):
+            scratch[code] = 0
         total += scratch[code]
     wanted, reached = uniform * total, 0.0
-    for code in range(classes):
+    for code in range(len(logits)):
         reached += scratch[code]
         if reached > wanted:
             return code
@@ -184,7 +201,7 @@ def choose(logits, uniform, temperature, top_k, scratch):  # type: ignore[no-unt
 
 
 @_kept
-def go_on(w, m, last, given, uniforms, temperature, top_k, codes, logits):  # type: ignore[no-untyped-def]
+def go_on(p, m, last, given, uniforms, temperature, top_k, codes, logits):  # type: ignore[no-untyped-def]
     """Continues a group of songs.
 
     Args:
@@ -194,12 +211,19 @@ def go_on(w, m, last, given, uniforms, temperature, top_k, codes, logits):  # ty
             length if they are not wanted.
     """
     for step in range(codes.shape[1]):
-        _feed(w, m, last)
         for song in range(len(last)):
+            _begin(p, song, np.int64(last[song]))
+        w = p.stream
+        for layer in range(len(m.dilations)):
+            w = _layer(p, layer, m.dilations[layer], m.starts[layer], m.time[0], w)
+        _head(p, w)
+        m.time[0] += 1
+        for song in range(len(last)):
+            said = m.logits[song, : p.classes]
             if logits.shape[1]:
-                logits[song, step] = m.logits[song, : logits.shape[2]]
+                logits[song, step] = said
             if given.shape[1]:
                 last[song] = given[song, step]
             else:
-                last[song] = choose(m.logits[song], uniforms[song, step], temperature, top_k, m.scratch)
+                last[song] = choose(said, uniforms[song, step], temperature, top_k, m.scratch)
             codes[song, step] = last[song]

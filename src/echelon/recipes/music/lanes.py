@@ -1,5 +1,8 @@
 """Sums of products over the vector registers of a processor, as functions that numba compiles into its own.
 
+They get addresses of float32 numbers and not arrays, since numba would spend more time on counting who uses these than
+on the sums.
+
 They are written in LLVM's language, since what is added up has to stay in registers, of which numba knows nothing. No
 order of sums and no rounding is left to the compiler: all processors with fused multiplication give the same.
 
@@ -40,13 +43,12 @@ _VECTOR, _WORDS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 class _Code:
     """Writes the body of a function."""
 
-    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
-        self.context, self.builder, self.types, self.arguments = context, builder, signature.args, arguments
+    def __init__(self, builder: Any, arguments: Any) -> None:
+        self.builder, self.arguments = builder, arguments
 
-    def begin(self, array: int, at: int) -> Any:
-        """Where the element that argument `at` names of the array that is argument `array` lies."""
-        kind = self.context.make_array(self.types[array])
-        return self.builder.gep(kind(self.context, self.builder, self.arguments[array]).data, [self.arguments[at]])
+    def numbers(self, argument: int) -> Any:
+        """The numbers at the address that is an argument."""
+        return self.builder.inttoptr(self.arguments[argument], _FLOAT.as_pointer())
 
     def load(self, pointer: Any, *steps: Any, kind: Any = _VECTOR) -> Any:
         return self.builder.load(self._vector(pointer, kind, steps), align=4)
@@ -60,7 +62,7 @@ class _Code:
         return self.builder.bitcast(pointer, kind.as_pointer())
 
     def call(self, name: str, *vectors: Any) -> Any:
-        """fmuladd(a, b, c) = a · b + c, minnum, maxnum."""
+        """fmuladd(a, b, c) = a · b + c, minnum, maxnum, floor."""
         kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(vectors))
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.{name}.v{LANES}f32")
         return self.builder.call(function, vectors)
@@ -87,19 +89,21 @@ class _Code:
         return total
 
 
-def _accumulate(panels: int, rows: int) -> Callable[..., None]:
-    """A function that adds the products of some rows of inputs with neighbouring panels to as many rows of outputs."""
+def _accumulate(panels: int, rows: int, halved: bool) -> Callable[..., None]:
+    """A function that adds the products of some rows of inputs with neighbouring panels to as many rows of outputs.
+
+    Its arguments: the address of the panels, [panels, count, PANEL]; of the inputs, numbers from row to row, numbers of
+    a row; of the outputs, numbers from row to row. halved: whether a word of a panel holds two weights.
+    """
 
     @intrinsic
-    def accumulate(typing: Any, w: Any, w_at: Any, x: Any, x_at: Any, x_step: Any, count: Any, y: Any, y_at: Any,
-                   y_step: Any) -> Any:  # fmt: skip
-        number, halved = types.int64, w.dtype == types.uint32
+    def accumulate(typing: Any, w: Any, x: Any, x_step: Any, count: Any, y: Any, y_step: Any) -> Any:
         words = PANEL // 2 if halved else PANEL
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = _Code(context, builder, signature, arguments)
-            weights, inputs, outputs = code.begin(0, 1), code.begin(2, 3), code.begin(6, 7)
-            x_step, count, y_step = arguments[4], arguments[5], arguments[8]
+            code = _Code(builder, arguments)
+            weights, inputs, outputs = code.numbers(0), code.numbers(1), code.numbers(4)
+            x_step, count, y_step = arguments[2], arguments[3], arguments[5]
 
             def read(panel: int, line: Any) -> list[Any]:
                 begin = builder.mul(count, _INDEX(panel * words))
@@ -127,25 +131,28 @@ def _accumulate(panels: int, rows: int) -> Callable[..., None]:
                 code.store(builder.load(sums[each]), *place(*each))
             return context.get_dummy_value()
 
-        return types.void(w, number, x, number, number, number, y, number, number), generate
+        return types.void(*[types.int64] * 6), generate
 
     return accumulate
 
 
 def _by_vectors(operation: Callable[[_Code, Callable[[Any], Any], Any], Any]) -> Callable[..., None]:
-    """A function that makes `width` numbers of y by an operation on vectors of x, and of x `width` numbers on."""
+    """A function that makes numbers of y by an operation on vectors of x, and of x so many numbers on.
+
+    Its arguments: the addresses of x and of y, and how many numbers, a multiple of LANES.
+    """
 
     @intrinsic
-    def go(typing: Any, x: Any, x_at: Any, y: Any, y_at: Any, width: Any) -> Any:
+    def go(typing: Any, x: Any, y: Any, width: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code, width = _Code(context, builder, signature, arguments), arguments[4]
-            inputs, outputs = code.begin(0, 1), code.begin(2, 3)
+            code, width = _Code(builder, arguments), arguments[2]
+            inputs, outputs = code.numbers(0), code.numbers(1)
             with cgutils.for_range(builder, builder.udiv(width, _INDEX(LANES))) as loop:
                 step = builder.mul(loop.index, _INDEX(LANES))
                 code.store(operation(code, lambda on: code.load(inputs, step, on), (outputs, step)), outputs, step)
             return context.get_dummy_value()
 
-        return types.void(x, types.int64, y, types.int64, types.int64), generate
+        return types.void(*[types.int64] * 3), generate
 
     return go
 
@@ -171,13 +178,28 @@ def _gate(code: _Code, read: Callable[[Any], Any], place: Any) -> Any:
 
     half = code.all(0.5)
     over, under = parts(read(_INDEX(0)))
-    other, below = parts(builder.fmul(half, read(code.arguments[4])))
+    other, below = parts(builder.fmul(half, read(code.arguments[2])))
     opened = builder.fmul(half, builder.fadd(below, other))
     return builder.fdiv(builder.fmul(over, opened), builder.fmul(under, below))
 
 
-two_panels, panel, panel_of_rows = _accumulate(2, 1), _accumulate(1, 1), _accumulate(1, ROWS)
+def _power(code: _Code, read: Callable[[Any], Any], place: Any) -> Any:
+    """exp(x) of x ≤ 0, to 2e-7 of itself (Cephes' expf: Moshier, 1989); of less than -87 as of that."""
+    builder = code.builder
+    x = code.call("maxnum", read(_INDEX(0)), code.all(-87.0))
+    n = code.call("floor", code.call("fmuladd", x, code.all(1.44269504088896341), code.all(0.5)))
+    r = code.call("fmuladd", n, code.all(-0.693359375), x)
+    r = code.call("fmuladd", n, code.all(2.12194440e-4), r)
+    rest = code.polynomial(r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
+                           5.0000001201e-1, 1.0, 1.0)  # fmt: skip
+    exponent = builder.add(builder.fptosi(n, _WORDS), ir.Constant(_WORDS, [127] * LANES))
+    return builder.fmul(rest, builder.bitcast(builder.shl(exponent, ir.Constant(_WORDS, [23] * LANES)), _VECTOR))
+
+
+two_panels, panel, panel_of_rows = (_accumulate(*each, halved=False) for each in ((2, 1), (1, 1), (1, ROWS)))
+two_halved, halved, halved_of_rows = (_accumulate(*each, halved=True) for each in ((2, 1), (1, 1), (1, ROWS)))
 through_gate = _by_vectors(_gate)
 copy = _by_vectors(lambda code, read, place: read(_INDEX(0)))
 add = _by_vectors(lambda code, read, place: code.builder.fadd(read(_INDEX(0)), code.load(*place)))
+powers = _by_vectors(_power)
 rectify = _by_vectors(lambda code, read, place: code.call("maxnum", read(_INDEX(0)), code.all(0.0)))

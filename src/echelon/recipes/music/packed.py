@@ -28,8 +28,7 @@ class Weights(NamedTuple):
     embedding: [classes, width], the residual channels. stream: panels of, for each layer, the later tap of the gate and
     the projections to the head and to the next layer; then of the head. past: panels of the earlier taps. gate_bias:
     [layers, gates]. residual_bias: [layers, width]. skip_bias: of all layers together, [skips]. mix_bias: [mixed].
-    out_bias: [outputs]. dilations, starts: of each layer, and where its ring begins. line: numbers that a panel has for
-    each input. residual, skip: channels that are not zeros. skips: with them.
+    out_bias: [outputs]. dilations: of each layer. residual, skip: channels that are not zeros.
     """
 
     embedding: Floats
@@ -41,11 +40,8 @@ class Weights(NamedTuple):
     mix_bias: Floats
     out_bias: Floats
     dilations: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    line: int
     residual: int
     skip: int
-    skips: int
 
 
 class Memory(NamedTuple):
@@ -54,7 +50,8 @@ class Memory(NamedTuple):
     rings: the inputs of each layer over its dilation, [sum of dilations, songs, width]. pending: what the earlier taps
     give for the codes to come, [layers, BLOCK, songs, gates]. running: sums for the head, then the input of the next
     layer, [songs, skips + width]. gated, hidden, mixed: what goes into products. logits: of the code to come, [songs,
-    outputs]. scratch: [classes]. time: codes that were fed since the rings were filled, [1].
+    outputs]. scratch: [classes]. dilations, starts: of each layer, and where its ring begins. time: codes that were fed
+    since the rings were filled, [1].
     """
 
     rings: Floats
@@ -65,7 +62,43 @@ class Memory(NamedTuple):
     mixed: Floats
     logits: Floats
     scratch: Floats
+    dilations: NDArray[np.int64]
+    starts: NDArray[np.int64]
     time: NDArray[np.int64]
+
+
+class Places(NamedTuple):
+    """Where the arrays of `Weights` and `Memory` with the same names lie, as addresses; they must outlive it. And how
+    large they are, in numbers: both is of a row of running, mixes of mixed.
+    """
+
+    embedding: int
+    stream: int
+    past: int
+    gate_bias: int
+    residual_bias: int
+    skip_bias: int
+    mix_bias: int
+    out_bias: int
+    rings: int
+    pending: int
+    running: int
+    gated: int
+    hidden: int
+    mixed: int
+    logits: int
+    songs: int
+    layers: int
+    classes: int
+    residual: int
+    width: int
+    gates: int
+    skip: int
+    skips: int
+    both: int
+    mixes: int
+    outputs: int
+    is_halved: bool
 
 
 def pack(model: WaveNet, precision: Precision) -> Weights:
@@ -104,11 +137,8 @@ def pack(model: WaveNet, precision: Precision) -> Weights:
         mix_bias=_filled(_array(model.mix.bias), PANEL),
         out_bias=_filled(_array(model.out.bias), PANEL),
         dilations=dilations,
-        starts=np.concatenate([[0], np.cumsum(dilations)[:-1]]),
-        line=PANEL if precision == "fp32" else PANEL // 2,
         residual=residual,
         skip=skip,
-        skips=skips,
     )
 
 
@@ -128,9 +158,31 @@ def remember(weights: Weights, songs: int) -> Memory:
         hidden=zeros(songs, skips),
         mixed=zeros(songs, len(weights.mix_bias)),
         logits=zeros(songs, len(weights.out_bias)),
-        scratch=zeros(len(weights.embedding)),
+        scratch=zeros(_up(len(weights.embedding), LANES)),
+        dilations=weights.dilations,
+        starts=np.concatenate([[0], np.cumsum(weights.dilations)[:-1]]),
         time=np.zeros(1, np.int64),
     )
+
+
+def places_of(weights: Weights, memory: Memory) -> Places:
+    """Where the kernel finds all of it."""
+    arrays = {**weights._asdict(), **memory._asdict()}
+    sizes = {
+        "songs": len(memory.running),
+        "layers": len(weights.dilations),
+        "classes": len(weights.embedding),
+        "residual": weights.residual,
+        "width": memory.gated.shape[1],
+        "gates": memory.pending.shape[3],
+        "skip": weights.skip,
+        "skips": memory.hidden.shape[1],
+        "both": memory.running.shape[1],
+        "mixes": memory.mixed.shape[1],
+        "outputs": memory.logits.shape[1],
+        "is_halved": weights.stream.dtype == np.uint32,
+    }
+    return Places(**{name: sizes[name] if name in sizes else arrays[name].ctypes.data for name in Places._fields})
 
 
 @torch.no_grad()
