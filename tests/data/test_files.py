@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from echelon.data.files import files_at
+from echelon.data.files import files_at, is_hidden
 from echelon.data.storage import open_storage
 
 NAMES = ("a.json", "b.json.gz", "c d/e.json", "c d/f/g.json", "h(1).json")
@@ -46,3 +46,20 @@ def test_a_pattern_of_objects(s3: str) -> None:
         open_storage(f"{s3}/patterns").write(name, name.encode())
     for pattern, names in PATTERNS[3:]:
         assert tuple(entry.path for entry in files_at(f"{s3}/patterns/{pattern}")[1]) == names
+
+
+@pytest.mark.parametrize(
+    ("path", "hidden", "underlined"),
+    [
+        ("a/b.jsonl", False, False),
+        (".a/b.jsonl", True, True),
+        ("a/.b.jsonl", True, True),
+        ("_SUCCESS", False, True),
+        ("_temporary/0/part.json", False, True),
+        ("a/_DSC0001.jpg", False, True),
+        ("a_b/c.d_e", False, False),
+    ],
+)
+def test_what_is_hidden(path, hidden, underlined):
+    assert is_hidden(path) is hidden
+    assert is_hidden(path, underlined=True) is underlined

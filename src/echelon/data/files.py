@@ -44,6 +44,11 @@ def _one(parent: str, name: str) -> tuple[Storage, list[Entry]] | None:
     return (storage, [Entry(name, storage.size(name))]) if storage.exists(name) else None
 
 
-def is_hidden(path: str) -> bool:
-    """Whether a file, or a folder above it, is hidden, as those that desktops leave."""
-    return any(part.startswith(".") for part in path.split("/"))
+def is_hidden(path: str, *, underlined: bool = False) -> bool:
+    """Whether a file, or a folder above it, is hidden, as those that desktops leave.
+
+    underlined: whether those that begin with an underline are too, as those that Spark leaves beside tables (_SUCCESS,
+    _temporary). Cameras and people give such names to pictures and songs.
+    """
+    marks = (".", "_") if underlined else (".",)
+    return any(part.startswith(marks) for part in path.split("/"))

@@ -47,6 +47,12 @@ def test_a_dataset_that_is_exported_and_prepared_again_has_the_same_rows(spark: 
     options = PrepareOptions(classes=5, length=100, words=200, test_fraction=0.25)
     dataset = prepare(spark, str(tmp_path / "x.jsonl"), str(tmp_path / "one"), options)
     assert export_hdf5(dataset, tmp_path / "old.h5") == {split: dataset.rows(split) for split in dataset.splits}
+    inode = (tmp_path / "old.h5").stat().st_ino
+    with pytest.raises(DataError, match=r"there is already a file .*old\.h5"):
+        export_hdf5(dataset, tmp_path / "old.h5")
+    assert (tmp_path / "old.h5").stat().st_ino == inode
+    export_hdf5(dataset, tmp_path / "old.h5", overwrite=True)
+    assert (tmp_path / "old.h5").stat().st_ino != inode
     before = tables(dataset)
     with h5py.File(tmp_path / "old.h5") as file:
         for split in dataset.splits:

@@ -59,16 +59,22 @@ def lengths_of(ids: NDArray) -> NDArray[np.int64]:
     return np.where(filled.any(axis=1), ids.shape[1] - filled[:, ::-1].argmax(axis=1), 0).astype(np.int64)
 
 
-def export_hdf5(dataset: Dataset, path: Path) -> dict[str, int]:
+def export_hdf5(dataset: Dataset, path: Path, *, overwrite: bool = False) -> dict[str, int]:
     """Writes each split of a dataset of reviews as a table of its name, int32 [rows, length + 1], in bounded memory.
+
+    Args:
+        overwrite: whether a file that is there may be replaced.
 
     Returns:
         The number of rows of each.
 
     Raises:
-        DataError: it is not a dataset of reviews. EchelonError: h5py is not installed, or the file cannot be written.
+        DataError: it is not a dataset of reviews, or there is a file already. EchelonError: h5py is not installed, or
+        the file cannot be written.
     """
     h5py = _h5py()
+    if path.exists() and not overwrite:
+        raise DataError(f"there is already a file {path}: choose another name, or say that it may be overwritten")
     if not {TOKENS, LABEL} <= set(dataset.schema.names):
         raise DataError(f"{dataset.url} is not a dataset of reviews: write one with 'echelon reviews prepare'")
     (length,) = dataset.schema.column(TOKENS).inner

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from echelon.data.division import TEST, TRAIN, VAL
-from echelon.data.files import files_at
+from echelon.data.files import files_at, is_hidden
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
 from echelon.recipes.reviews.blocks import Span, line_ends
@@ -50,7 +50,7 @@ def find_source(url: str) -> Source:
         DataError: there are none, or some of either kind.
     """
     storage, entries = files_at(url)
-    shown = [entry for entry in entries if entry.size and not _is_hidden(entry.path)]
+    shown = [entry for entry in entries if entry.size and not is_hidden(entry.path, underlined=True)]
     lines = [entry for entry in shown if entry.path.lower().endswith(_ENDINGS)]
     old = [entry for entry in shown if entry.path.lower().endswith(_HDF5)]
     if lines and old:
@@ -112,7 +112,3 @@ def _split_of(entry: Entry) -> str:
 def split_named(name: str) -> str:
     """The split that a folder or table is for by its name; "" for none."""
     return _SPLITS.get(name.lower(), "")
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith((".", "_")) for part in path.split("/"))

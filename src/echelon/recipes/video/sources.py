@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from echelon.data.division import TEST, TRAIN, VAL
-from echelon.data.files import files_at
+from echelon.data.files import files_at, is_hidden
 from echelon.data.storage import Entry, Storage
 from echelon.errors import DataError
 from echelon.recipes.video.options import AUTO, PrepareOptions
@@ -48,7 +48,9 @@ def find_shards(url: str, options: PrepareOptions, *, everything: bool = False) 
         DataError: there are none, or their names do not divide them as they should.
     """
     storage, entries = files_at(url)
-    found = [entry for entry in entries if _NAMES.fullmatch(_name(entry.path)) and not _is_hidden(entry.path)]
+    found = [
+        entry for entry in entries if _NAMES.fullmatch(_name(entry.path)) and not is_hidden(entry.path, underlined=True)
+    ]
     if not found:
         raise DataError(f"no TFRecord files were found at {url}: {_described(entries)}. Supported is {SUPPORTED}")
     chosen = _matching(found, options.files)
@@ -117,10 +119,6 @@ def _place(text: str) -> float:
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
-
-
-def _is_hidden(path: str) -> bool:
-    return any(part.startswith((".", "_")) for part in path.split("/"))
 
 
 def _described(entries: Sequence[Entry]) -> str:
