@@ -1,6 +1,6 @@
 """Seconds of music a second from mp3 files to a dataset, beside bare soundfile and soxr.
 
-    python benchmarks/music_prepare.py [--cores 2] [--minutes 120] [--rounds 3] [--ending mp3]
+    python benchmarks/music_prepare.py [--cores 2] [--minutes 160] [--rounds 3] [--ending mp3]
 
 Ours is all of `echelon music prepare` in a warm session of Spark: list the files, decode, average the channels,
 resample, find the peak, scale, encode, cut into windows, shuffle globally, count, compress and write. The other side
@@ -77,7 +77,7 @@ def prepared(spark: SparkSession, source: Path) -> tuple[float, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--minutes", type=int, default=120, help="less tells more of what starting tasks costs")
+    parser.add_argument("--minutes", type=int, default=160, help="less tells more of what starting tasks costs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ending", default="mp3", help="the format of the songs, such as mp3, ogg or flac")
     arguments = parser.parse_args()

@@ -65,7 +65,7 @@ def listen(path: str, wish: Wish, spool: BinaryIO) -> Heard:
         fault = None
         try:
             for samples in ear.resampled():
-                spool.write(samples.tobytes())
+                spool.write(samples.data)
         except DataError as error:
             fault = str(error)
         declared = None if sound.declared is None else sound.declared / sound.rate
@@ -109,7 +109,7 @@ class _Ear:
                 continue
             taken = self._taken(samples)
             if len(taken):
-                peak = float(np.abs(taken).max())
+                peak = max(float(taken.max()), -float(taken.min()))
                 if not math.isfinite(peak):
                     raise DataError("it has samples that are too large to be resampled")
                 self.kept, self.peak = self.kept + len(taken), max(self.peak, peak)

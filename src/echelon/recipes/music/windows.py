@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from echelon.recipes.music.columns import CONTEXT, KEY, OFFSET, SAMPLES, SONG
 from echelon.recipes.music.mulaw import CODES, SILENCE
 
 Codes = NDArray[np.uint8]
+_COUNTED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ def pairs_of(samples: Sequence[Codes], contexts: Sequence[int]) -> NDArray[np.in
     """How often each code that is a window's own follows each other one, int64 [256, 256] by the code before it and
     itself; before the first code of a song is `SILENCE`.
     """
-    pairs = [_pairs(window, context) for window, context in zip(samples, contexts, strict=True)]
-    if not pairs:
-        return np.zeros((CODES, CODES), np.int64)
-    return np.bincount(np.concatenate(pairs), minlength=CODES * CODES).reshape(CODES, CODES)
+    counts = np.zeros(CODES * CODES, np.int64)
+    given = zip(samples, contexts, strict=True)
+    # A few at once, so that what is counted stays in the processor's cache.
+    while some := [_pairs(*one) for one in islice(given, _COUNTED_AT_ONCE)]:
+        counts += np.bincount(np.concatenate(some), minlength=len(counts))
+    return counts.reshape(CODES, CODES)
 
 
 def _pairs(samples: Codes, context: int) -> NDArray[np.uint16]:
