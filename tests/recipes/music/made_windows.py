@@ -28,9 +28,9 @@ def tones(songs: int, length: int, rate: int = 8000, seed: int = 0) -> list[Code
 
 
 def noise(songs: int, length: int, seed: int = 0, codes: int = CODES) -> list[Codes]:
-    """Songs in which every code is drawn anew. codes: how many there are to draw from."""
-    random = np.random.default_rng(seed)
-    return [random.integers(0, codes, length).astype(np.uint8) for _ in range(songs)]
+    """Songs in which every code is drawn anew. codes: how many there are to draw from, which lie far apart."""
+    random, step = np.random.default_rng(seed), CODES // codes
+    return [(random.integers(0, codes, length) * step + step // 2).astype(np.uint8) for _ in range(songs)]
 
 
 def echoes(songs: int, length: int, seed: int = 0, codes: int = 8, lag: int = 3, fresh: float = 0.05) -> list[Codes]:

@@ -211,6 +211,13 @@ def test_half_precision_takes_torch_s_convolutions_and_says_about_the_same() -> 
     assert float((half.float() - whole).abs().max()) < 0.05 * math.sqrt(float(whole.var()))
 
 
+def test_codes_that_sound_alike_begin_alike() -> None:
+    weight = WaveNet().embed.weight.detach()
+    apart = torch.cdist(weight, weight).fill_diagonal_(float("inf"))
+    assert (apart.argmin(1) - torch.arange(256)).abs().max() == 1
+    assert weight.var(0).sub(1).abs().max() < 0.01
+
+
 def test_codes_as_they_are_stored_are_taken() -> None:
     torch.manual_seed(0)
     model = WaveNet(residual=4, skip=4, stacks=1, layers=3)

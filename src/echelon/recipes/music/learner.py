@@ -62,7 +62,7 @@ class MusicLearner(Learner):
     skip: int = 64
     stacks: int = 2
     layers: int = 10
-    lr: float = 3e-3
+    lr: float = 4e-3
     schedule: str = "one-cycle"
     warmup: float = 0.1
 

@@ -31,8 +31,8 @@ class Sizes:
 
 SIZES = {"small": Sizes(residual=32, skip=64, stacks=2, layers=10), "full": Sizes(64, 128, 2, 10)}
 DEFAULTS: Mapping[str, Any] = {
-    "epochs": 10,
-    "batch_size": 8,
+    "epochs": 5,
+    "batch_size": 4,
     "microbatch": 1,
     "eval_batch_size": 32,
     "clip_norm": 1.0,
@@ -56,7 +56,7 @@ class TrainOptions:
     skip: int | None = option(None, "channels from the layers to the head", least=1)
     stacks: int | None = option(None, "stacks of layers with dilations 1, 2, 4 … (default: 2)", least=1)
     layers: int | None = option(None, "layers of a stack; each doubles how far back it looks (default: 10)", least=1)
-    lr: float = option(3e-3, "learning rate of Adam at the peak of the schedule")
+    lr: float = option(4e-3, "learning rate of Adam at the peak of the schedule")
     schedule: str = option("one-cycle", "constant, step, poly, cosine or one-cycle")
     warmup: float = option(0.1, "part of the steps in which the learning rate rises")
 

@@ -6,6 +6,8 @@ sees. Where a song begins, each of them sees zeros.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,6 +84,8 @@ class WaveNet(nn.Module):
         self.dilations = [2**layer for _ in range(stacks) for layer in range(layers)]
         last = len(self.dilations) - 1
         self.embed = nn.Embedding(classes, residual)
+        # Neighbouring codes sound alike, and begin alike: drawn vectors took more than twice as many steps.
+        self.embed.weight = nn.Parameter(_cosines(classes, residual))
         self.blocks = nn.ModuleList(Block(residual, skip, d, last=i == last) for i, d in enumerate(self.dilations))
         self.mix = Pointwise(skip, skip)
         self.out = Pointwise(skip, classes)
@@ -121,6 +125,12 @@ class WaveNet(nn.Module):
         """The same on processors, in half of the time."""
         blocks = [block for block in self.blocks if isinstance(block, Block)]
         return layers(x.contiguous(), [block.weights for block in blocks], spans)
+
+
+def _cosines(classes: int, channels: int) -> Tensor:
+    """The first cosines over the codes, of variance 1: float32 [classes, channels]."""
+    middle = (torch.arange(classes) + 0.5) / classes
+    return math.sqrt(2) * torch.cos(math.pi * middle[:, None] * torch.arange(1, channels + 1))
 
 
 def _on_processor(x: Tensor) -> bool:
