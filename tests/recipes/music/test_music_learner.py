@@ -114,6 +114,24 @@ def test_figures_of_windows_are_those_of_whole_songs(dataset: Dataset) -> None:
     assert float(loss) / weight / math.log(2) == pytest.approx(found[BITS], abs=1e-5)
 
 
+def test_a_context_as_long_as_the_receptive_field_is_enough_and_no_shorter_one(tmp_path: Path) -> None:
+    """The first code of a window is predicted from all that the model can see."""
+    exact = {}
+    for context in (14, 15):
+        dataset = music_dataset(tmp_path / str(context), {"train": SONGS}, context=context)
+        learner = learner_of(dataset)
+        model = model_of(learner)
+        assert model.receptive_field == 15
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter *= 3  # so that what lies far back counts
+        batch = rows_of(dataset)
+        with torch.no_grad():
+            loss = float(learner.loss(model, batch)[0]) / math.log(2)
+        exact[context] = loss == pytest.approx(float(torch.cat([bits_by_hand(model, song) for song in SONGS]).sum()))
+    assert exact == {14: False, 15: True}
+
+
 def test_accuracy_is_how_often_the_most_probable_code_comes(dataset: Dataset) -> None:
     learner = learner_of(dataset)
     model = model_of(learner)
