@@ -52,6 +52,7 @@ def test_what_is_no_number_has_no_code() -> None:
     with pytest.raises(ValueError, match="1 of 3 samples"):
         encode(np.array([0, np.nan, 1], np.float32))
     assert encode(np.empty(0, np.float32)).shape == (0,)
+    assert encode(np.zeros((2, 3), np.float32)[:, ::2]).tolist() == [[SILENCE] * 2] * 2, "of any layout"
 
 
 def pieces_of(codes: np.ndarray, sizes: list[int]) -> list[np.ndarray]:

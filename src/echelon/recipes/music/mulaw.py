@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 CODES = 256
 _MU = CODES - 1
+_SIGN = np.uint32(1 << 31)
+"""The bit of a float32 that says whether it is negative."""
 SILENCE = 128
 """The code of 0."""
 
@@ -23,18 +25,21 @@ def encode(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
     Raises:
         ValueError: one is no number.
     """
-    x = np.asarray(samples, np.float32)
+    x = np.asarray(samples, np.float32, order="C")
     scaled = np.abs(x)
     # A maximum is no number if one of them is none.
-    if scaled.size and np.isnan(scaled.max()):
-        raise ValueError(f"{np.isnan(x).sum()} of {x.size} samples are no number")
-    # In place, since an hour of sound is 230 MB. Not log1p: what it adds is far below a step, and it takes far longer.
-    np.minimum(scaled, 1, out=scaled)
+    loudest = scaled.max(initial=0)
+    if np.isnan(loudest):
+        raise ValueError(f"{np.isnan(x).sum()} of {x.size} samples are no numbers")
+    if loudest > 1:
+        np.minimum(scaled, 1, out=scaled)
+    # In place, since an hour of sound is 230 MB. Not log1p: what it adds is far below a step.
     scaled *= np.float32(_MU)
     scaled += np.float32(1)
     np.log(scaled, out=scaled)
     scaled *= np.float32(_MU / 2 / np.log1p(_MU))
-    np.copysign(scaled, x, out=scaled)
+    # copysign, at a third of its time.
+    scaled.view(np.uint32)[...] |= x.view(np.uint32) & _SIGN
     scaled += np.float32((_MU + 1) / 2)
     return scaled.astype(np.uint8)
 
