@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from echelon.data.keyed import Draw
 from echelon.errors import EchelonError
@@ -69,28 +69,41 @@ def logits_of_window(model: WaveNet, codes: Tensor) -> Tensor:
 class StepByStep:
     """A model that remembers, in PyTorch: each layer its inputs over its dilation."""
 
+    @torch.no_grad()
     def __init__(self, model: WaveNet) -> None:
         self._model = model
-        self._blocks = [block for block in model.blocks if isinstance(block, Block)]
-        width = model.embed.embedding_dim
-        self._rings = [torch.zeros(block.dilation, width) for block in self._blocks]
+        self._skip = model.mix.in_channels
+        blocks = [block for block in model.blocks if isinstance(block, Block)]
+        self._rings = [torch.zeros(block.dilation, model.embed.embedding_dim) for block in blocks]
+        # Both taps of a gate together, and both projections: a product is hardly more than its call.
+        self._gates = [(_bias(block.gate), torch.cat(block.gate.weight.unbind(2), 1)) for block in blocks]
+        self._projections = [_together(block) for block in blocks]
         self._time = 0
 
     @torch.no_grad()
     def feed(self, code: int) -> Tensor:
         """The logits of what follows one more code, float32 [classes]."""
         model, x = self._model, self._model.embed.weight[code]
-        total = torch.zeros(model.mix.in_channels)
-        for block, ring in zip(self._blocks, self._rings, strict=True):
-            slot = self._time % block.dilation
-            earlier = ring[slot].clone()
+        total = torch.zeros(self._skip)
+        for ring, gate, projection in zip(self._rings, self._gates, self._projections, strict=True):
+            slot = self._time % len(ring)
+            signal, openness = torch.addmv(*gate, torch.cat([ring[slot], x])).chunk(2)
             ring[slot] = x
-            before, now = block.gate.weight.unbind(2)
-            signal, openness = F.linear(x, now, block.gate.bias).addmv(before, earlier).chunk(2)
-            gated = torch.tanh(signal) * torch.sigmoid(openness)
-            total += F.linear(gated, block.skip.weight[:, :, 0], block.skip.bias)
-            if block.residual is not None:
-                x = x + F.linear(gated, block.residual.weight[:, :, 0], block.residual.bias)
+            given = torch.addmv(*projection, torch.tanh(signal) * torch.sigmoid(openness))
+            total += given[: self._skip]
+            if len(given) > self._skip:
+                x = x + given[self._skip :]
         self._time += 1
         hidden = F.relu(F.linear(F.relu(total), model.mix.weight[:, :, 0], model.mix.bias))
         return F.linear(hidden, model.out.weight[:, :, 0], model.out.bias)
+
+
+def _together(block: Block) -> tuple[Tensor, Tensor]:
+    """The projections to the head and to the next layer, if there is one, as one: bias and weight."""
+    both = [each for each in (block.skip, block.residual) if each is not None]
+    return torch.cat([_bias(each) for each in both]), torch.cat([each.weight[:, :, 0] for each in both])
+
+
+def _bias(convolution: nn.Conv1d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias
