@@ -9,15 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from echelon.errors import DataError
 from echelon.recipes.pets.division import drawn, held_out
 from echelon.recipes.pets.measures import baseline_of
 from echelon.recipes.pets.problem import Problem
-from echelon.recipes.pets.svm import solve, useful_threads
-from echelon.train.classification import ACCURACY, BALANCED_ACCURACY
-from echelon.world import threads
+from echelon.recipes.pets.trial import Images, tried
 
 USUAL = tuple(range(20, 181, 20))
 """Training images of each breed, as far as there are so many."""
@@ -35,18 +32,6 @@ class Point:
     seed: int
     metrics: dict[str, float]
     baseline: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Images:
-    """What is trained and tested on.
-
-    rows: float32 [n, features], with the column for the bias. labels: int64 [n]. keys: n strings.
-    """
-
-    rows: Tensor
-    labels: NDArray[np.int64]
-    keys: Sequence[str]
 
 
 def sizes_within(most: int, wanted: Sequence[int] = ()) -> tuple[int, ...]:
@@ -117,19 +102,7 @@ def _point(
     seed: int,
     cost: float,
 ) -> Point:
-    labels = torch.from_numpy(images.labels)
-    on, of = torch.from_numpy(train), torch.from_numpy(test)
-    rows, signs = images.rows[on], problem.signs(labels[on])
-    with threads(useful_threads(rows, signs, torch.get_num_threads())):
-        weights = solve(rows, signs, cost).weights
-    said, true = problem.said(images.rows[of] @ weights), problem.targets(labels[of])
-    answers = len(problem.answers)
-    confusion = torch.bincount(true * answers + said, minlength=answers**2).view(answers, answers).double()
-    counted = confusion.sum(1)
-    metrics = {
-        ACCURACY: float(confusion.diagonal().sum() / counted.sum()),
-        BALANCED_ACCURACY: float((confusion.diagonal()[counted > 0] / counted[counted > 0]).mean()),
-    }
+    metrics = tried(images, problem, train, test, cost)
     known, there = (
         problem.counts(np.bincount(images.labels[mask], minlength=len(problem.classes)).tolist())
         for mask in (train, test)

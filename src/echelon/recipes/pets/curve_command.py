@@ -16,10 +16,11 @@ from echelon.data.storage import open_storage
 from echelon.errors import EchelonError
 from echelon.recipes.pets.classifier import LinearClassifier
 from echelon.recipes.pets.columns import ALL, described
-from echelon.recipes.pets.curve import Images, learning_curve, least_trained, sizes_within
+from echelon.recipes.pets.curve import learning_curve, least_trained, sizes_within
 from echelon.recipes.pets.division import known_of
 from echelon.recipes.pets.held import in_memory, with_bias
 from echelon.recipes.pets.problem import EVERY, Problem
+from echelon.recipes.pets.trial import Images
 from echelon.train.config import option
 from echelon.world import processors, threads
 
