@@ -23,12 +23,12 @@ from echelon.recipes.music.manifest import songs_of
 HEADS = [("", ""), ("album", "title"), ("artist", "bio"), ("artist", "name"), ("set", "split"), ("set", "subset"),
          ("track", "genre_top"), ("track", "license"), ("track", "title")]  # fmt: skip
 ROWS = {
+    155066: ("New", "small", "Hip-Hop", "Attribution 4.0", "Last"),
     2: ("AWOL", "small", "Hip-Hop", "Attribution-NonCommercial 3.0", "Food"),
     5: ("AWOL", "medium", "Hip-Hop", "Attribution-NonCommercial 3.0", "This World"),
     10: ("Kurt\nVile", "small", "Pop", "Public Domain Mark 1.0", 'Freeway, "again"'),
     140: ("Alec", "small", "Folk", "Attribution 3.0", "Queen"),
     1482: ("Bell", "small", "Hip-Hop", "", "Late"),
-    155066: ("New", "small", "Hip-Hop", "Attribution 4.0", "Last"),
 }
 
 

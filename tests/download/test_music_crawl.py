@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from song_site import CC, Offer, page, publish, songs, wav
-from web import QUICK, Site
+from web import CALM, Site
 
 from echelon.errors import EchelonError
 from echelon.recipes.music.crawl import command
@@ -23,7 +22,7 @@ from echelon.recipes.music.manifest import Song, songs_of
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "POLITE", QUICK)
+    monkeypatch.setattr(command, "POLITE", CALM)
 
 
 def crawl(site: Site, folder: Path, listing: str = "/genre/Jazz/", **options) -> str:
@@ -244,14 +243,14 @@ def test_a_listing_that_robots_txt_forbids_is_not_asked(site, tmp_path):
 
 def test_requests_keep_their_distance(site, tmp_path):
     publish(site, songs(2))
-    crawl(site, tmp_path, pause=0.15)
+    crawl(site, tmp_path, pause=0.2)
     times = [when for _, when in site.visits]
     assert len(times) == 6
-    assert all(later - earlier >= 0.14 for earlier, later in pairwise(times))
+    assert times[-1] - times[0] >= 0.8
 
 
 def test_a_server_that_asks_to_be_left_alone_ends_the_crawl(site, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "POLITE", type(QUICK)(tries=3, backoff_seconds=0.01, longest_asked=5))
+    monkeypatch.setattr(command, "POLITE", type(CALM)(tries=3, backoff_seconds=0.01, longest_asked=5))
     publish(site, songs(4))
     site.answers["/files/Jazz/2.mp3"] = [(429, {"Retry-After": "7200"})]
     with pytest.raises(EchelonError, match=r"(?s)left alone for 7,200 s.*2 songs.*2  fetched"):
@@ -377,12 +376,11 @@ def test_a_killed_crawl_leaves_a_valid_manifest_and_goes_on(site, tmp_path, how)
     offers = songs(4)
     publish(site, offers)
     site.files["/files/Jazz/2.mp3"] = wav(2, seconds=5)
+    site.halts["/files/Jazz/2.mp3"] = 30_000
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, f"{site.url}/genre/Jazz/", str(tmp_path)],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
-    site_waits(site, process, "/files/Jazz/1.mp3")
-    site.cut_after, site.stalls = 30_000, 9
     part_of_third(tmp_path, process, 30_000)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
@@ -390,19 +388,11 @@ def test_a_killed_crawl_leaves_a_valid_manifest_and_goes_on(site, tmp_path, how)
         assert "interrupted; run it again to go on" in said
         assert "2 songs" in said
     assert titles(tmp_path) == ["Jazz 0", "Jazz 1"]
-    site.stalls = 0
+    site.halts.clear()
     crawl(site, tmp_path)
     assert titles(tmp_path) == [f"Jazz {n}" for n in range(4)]
     assert "bytes=30000-" in site.asked
     check_whole(tmp_path)
-
-
-def site_waits(site: Site, process: subprocess.Popen, path: str) -> None:
-    deadline = time.monotonic() + 100
-    while path not in site.paths:
-        assert time.monotonic() < deadline, "nothing was asked for"
-        assert process.poll() is None
-        time.sleep(0.001)
 
 
 def part_of_third(folder: Path, process: subprocess.Popen, size: int) -> None:

@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from echelon.download.limits import Limits
 
 QUICK = Limits(connect_seconds=2, stall_seconds=0.5, tries=4, backoff_seconds=0.01, longest_backoff=0.05)
+CALM = Limits(connect_seconds=20, stall_seconds=20, tries=4, backoff_seconds=0.01, longest_backoff=0.05)
+"""For tests that count requests: a busy machine makes none of them too late."""
 
 
 @dataclass
@@ -27,7 +29,8 @@ class Site:
     between two bytes. ranges: whether it understands Range. shift: bytes by which it
     answers another range than was asked for. tagged: whether it names versions. chunked: whether it says
     the length beforehand. answers: of a path, the status and headers of its next answers, before it serves again.
-    leads: of a path, where it always leads to. asked: the Range of every request. visits: its path and when.
+    leads: of a path, where it always leads to. halts: of a path, after how many bytes its answers stop until the test
+    ends. asked: the Range of every request. visits: its path and when.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -43,6 +46,7 @@ class Site:
     chunked: bool = False
     answers: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)
     leads: dict[str, str] = field(default_factory=dict)
+    halts: dict[str, int] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
     visits: list[tuple[str, float]] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
@@ -112,6 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(bytes([byte]))
                 if site.over.wait(site.trickle):
                     return
+        if self.path in site.halts:
+            self._pieces(body[: site.halts[self.path]], last=False)
+            site.over.wait(30)
+            return
         stopped = site.cuts > 0 or site.stalls > 0
         self._pieces(body[: site.cut_after] if stopped else body, last=not stopped)
         if site.cuts:
