@@ -6,6 +6,7 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ from echelon.report.recorded import read_run
 from echelon.report.summary import short_strategy_label, strategy_label
 from echelon.sync.averaging import Averaging
 from echelon.train.config import RunConfig
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 BREEDS, FEATURES = 4, 40
 SOLVED, STEPS = TrainOptions(test_fraction=0.25), TrainOptions(test_fraction=0.25, solver="steps")
@@ -140,6 +144,17 @@ def test_steps_come_to_the_same_classifier(strategy, dataset: Dataset, solved: R
     assert (scores(stepped).argmax(1) == scores(solved).argmax(1)).mean() >= 0.97
     for name in ("accuracy", "balanced_accuracy", "auc"):
         assert stepped.metrics[name] == pytest.approx(solved.metrics[name], abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [None, Averaging(sync_every=5)], ids=["allreduce", "averaging"])
+def test_two_workers_come_to_the_same_classifier(
+    strategy, spark: SparkSession, dataset: Dataset, solved: Run, tmp_path: Path
+) -> None:
+    stepped = trained(dataset, tmp_path / "run", STEPS, strategy=strategy, workers=2)
+    assert stepped.results["workers"] == 2
+    assert penalised(stepped) <= penalised(solved) * 1.03
+    assert (scores(stepped).argmax(1) == scores(solved).argmax(1)).mean() >= 0.97
 
 
 def test_one_breed_against_another_and_against_all(dataset: Dataset, tmp_path: Path) -> None:

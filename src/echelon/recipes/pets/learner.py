@@ -171,7 +171,8 @@ class SvmLearner(Learner):
 
         if seen := count_seen(dataset, split, self.training):
             raise DataError(
-                f"{dataset.url} holds images of the training, {seen} of {dataset.rows(split)}: evaluate the model on "
+                f"{dataset.info.get('files') or dataset.url} holds images of the training, {seen} of "
+                f"{dataset.rows(split)}: evaluate the model on "
                 "the split 'test' of the dataset in its run, or on images that it has not seen"
             )
         there = [int(dataset.info["counts"][split].get(name, 0)) for name in self.classes]
