@@ -18,7 +18,7 @@ from echelon.download.robots import Robots
 from echelon.download.transfer import OnProgress, OnRequest
 from echelon.errors import EchelonError
 
-PAGE_BYTES = 16 << 20
+PAGE_BYTES = 4 << 20
 _ROBOTS_BYTES = 1 << 20
 POLITE = Limits(tries=4, longest_asked=300.0)
 """A server that asks for minutes gets them; one that asks for more is left alone."""
@@ -57,7 +57,7 @@ class Visitor:
     def page(self, url: str) -> Page:
         """
         Raises:
-            EchelonError: as `fetch`; it has more than 16 MB.
+            EchelonError: as `fetch`; it has more than 4 MB.
         """
         return self._read(url, replace(self.limits, most_bytes=PAGE_BYTES), self._request)
 
