@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import subprocess
+import sys
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -259,3 +262,19 @@ def test_a_wav_file_has_16_bits_and_stays_in_range():
     assert samples[0] == -32_768
     assert samples[-1] == 32_767
     np.testing.assert_allclose(samples / 32_768, decode(codes), atol=1.01 / 32_768)
+
+
+@pytest.mark.slow
+def test_songs_are_made_where_nothing_can_be_kept_on_the_disk():
+    script = (
+        "import numba.core.caching as caching, torch\n"
+        "caching.CacheImpl._locator_classes = []\n"
+        "from echelon.recipes.music.generation import generate\n"
+        "from echelon.recipes.music.wavenet import WaveNet\n"
+        "torch.manual_seed(0)\n"
+        "print(generate(WaveNet(residual=8, skip=8, stacks=1, layers=2).eval(), 5).tolist())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    torch.manual_seed(0)
+    assert json.loads(done.stdout) == generate(WaveNet(residual=8, skip=8, stacks=1, layers=2).eval(), 5).tolist()

@@ -19,22 +19,17 @@ Raises on import:
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-from numba import njit
 
-from echelon.recipes.music import lanes
 from echelon.recipes.music.lanes import (
     PANEL,
     ROWS,
     add,
+    compiled,
     copy,
     halved,
     halved_of_rows,
+    kept,
     panel,
     panel_of_rows,
     powers,
@@ -47,22 +42,8 @@ from echelon.recipes.music.lanes import (
 BLOCK = 8
 """Codes for which the earlier taps are made at once, where the dilation is as long."""
 
-_compiled = njit(nogil=True)
 
-
-def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled, and kept on the disk where there is a place for it.
-
-    Whether what was kept is still valid numba sees by this file only, so its name tells of the other one.
-    """
-    function.__qualname__ += "_" + hashlib.sha256(Path(lanes.__file__).read_bytes()).hexdigest()[:8]
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def _multiply(w, is_halved, x, x_step, count, y, y_step, outputs, rows):  # type: ignore[no-untyped-def]
     """Adds to rows of y the products of rows of x with the panels at w; where the next ones begin."""
     size = count * PANEL * (2 if is_halved else 4)
@@ -96,7 +77,7 @@ def _multiply(w, is_halved, x, x_step, count, y, y_step, outputs, rows):  # type
     return w
 
 
-@_compiled
+@compiled
 def _layer(p, layer, dilation, start, time, w):  # type: ignore[no-untyped-def]
     """One layer for the code that is being fed; where the weights of the next one begin."""
     block = min(dilation, BLOCK)
@@ -120,7 +101,7 @@ def _layer(p, layer, dilation, start, time, w):  # type: ignore[no-untyped-def]
     return _multiply(w, p.is_halved, p.gated, p.width, p.residual, p.running, p.both, outputs, p.songs)
 
 
-@_compiled
+@compiled
 def _begin(p, song, code):  # type: ignore[no-untyped-def]
     """What all sums of a song begin with, when a code is fed."""
     running = p.running + 4 * song * p.both
@@ -130,7 +111,7 @@ def _begin(p, song, code):  # type: ignore[no-untyped-def]
     copy(p.out_bias, p.logits + 4 * song * p.outputs, p.outputs)
 
 
-@_compiled
+@compiled
 def _head(p, w):  # type: ignore[no-untyped-def]
     """From what the layers gave to the logits."""
     for song in range(p.songs):
@@ -140,7 +121,7 @@ def _head(p, w):  # type: ignore[no-untyped-def]
     _multiply(w, p.is_halved, p.mixed, p.mixes, p.skip, p.logits, p.outputs, p.outputs, p.songs)
 
 
-@_compiled
+@compiled
 def _least_of(values, count):  # type: ignore[no-untyped-def]
     """The smallest of the `count` largest values; moves them about (Hoare's selection)."""
     low, high, wanted = 0, len(values) - 1, count - 1
@@ -164,7 +145,7 @@ def _least_of(values, count):  # type: ignore[no-untyped-def]
     return values[wanted]
 
 
-@_kept
+@kept
 def choose(logits, uniform, temperature, top_k, scratch):  # type: ignore[no-untyped-def]
     """The code that a number from [0, 1) draws, as `sampling.choose` does.
 
@@ -200,7 +181,7 @@ def choose(logits, uniform, temperature, top_k, scratch):  # type: ignore[no-unt
     return best
 
 
-@_kept
+@kept
 def go_on(p, m, last, given, uniforms, temperature, top_k, codes, logits):  # type: ignore[no-untyped-def]
     """Continues a group of songs.
 

@@ -12,7 +12,9 @@ Raises on import:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from echelon.errors import EchelonError
 try:
     import llvmlite.binding as llvm
     from llvmlite import ir
-    from numba import types
+    from numba import njit, types
     from numba.core import cgutils
     from numba.extending import intrinsic
 except ImportError as error:
@@ -38,6 +40,20 @@ ROWS = LANES // 4
 
 _FLOAT, _INT, _INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR, _WORDS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
+
+compiled = njit(nogil=True)
+
+
+def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled, and kept on the disk where there is a place for it.
+
+    Whether what was kept is still valid numba sees by the function's own file, so its name tells of this one.
+    """
+    function.__qualname__ += "_" + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
 
 
 class _Code:
