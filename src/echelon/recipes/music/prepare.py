@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from echelon.spark.job import OnProgress
 
+_PART_BYTES, _MOST_PARTS = 24 << 20, 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +74,7 @@ def prepare(
         ReadSongs(found.storage, form, wish, options.min_seconds),
         conclude=_Conclude(found, form),
         sums_of=_sums,
-        bytes_of=lambda item: bytes_of(item, form.rate) * (form.window + form.context) // form.window,
+        parts=_parts(found, form),
         shuffle_seed=options.shuffle_seed,
         compression=options.compression,
         overwrite=overwrite,
@@ -81,6 +82,12 @@ def prepare(
         on_progress=on_progress,
     )
     return dataset
+
+
+def _parts(source: Source, form: Form) -> int:
+    """Enough for several cores to count and write, even of a few hours."""
+    codes = sum(bytes_of(item, form.rate) for item in source.items)
+    return max(1, min(_MOST_PARTS, codes * (form.window + form.context) // form.window // _PART_BYTES))
 
 
 def _sums(split: str, rows: Mapping[str, Decoded]) -> Mapping[str, np.ndarray]:
