@@ -32,6 +32,7 @@ def an_hour(folder: Path, ending: str) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is reset by Linux alone")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ending", ["mp3", "flac"])
 def test_an_hour_of_music_takes_no_more_memory_than_a_minute(tmp_path: Path, ending: str) -> None:
@@ -43,4 +44,4 @@ def test_an_hour_of_music_takes_no_more_memory_than_a_minute(tmp_path: Path, end
     )
     codes, more = map(int, done.stdout.split())
     assert codes == pytest.approx(HOUR * 16_000, rel=5e-3)
-    assert more < 60
+    assert 0 < more < 40
