@@ -29,9 +29,11 @@ from echelon.recipes.music.lanes import (
     copy,
     halved,
     halved_of_rows,
+    halved_of_two,
     kept,
     panel,
     panel_of_rows,
+    panel_of_two,
     powers,
     rectify,
     through_gate,
@@ -66,6 +68,12 @@ def _multiply(w, is_halved, x, x_step, count, y, y_step, outputs, rows):  # type
                 else:
                     panel_of_rows(w, from_x, x_step, count, to_y, y_step)
                 row += ROWS
+            elif rows - row >= 2:
+                if is_halved:
+                    halved_of_two(w, from_x, x_step, count, to_y, y_step)
+                else:
+                    panel_of_two(w, from_x, x_step, count, to_y, y_step)
+                row += 2
             else:
                 if is_halved:
                     halved(w, from_x, x_step, count, to_y, y_step)

@@ -214,6 +214,7 @@ def _power(code: _Code, read: Callable[[Any], Any], place: Any) -> Any:
 
 two_panels, panel, panel_of_rows = (_accumulate(*each, halved=False) for each in ((2, 1), (1, 1), (1, ROWS)))
 two_halved, halved, halved_of_rows = (_accumulate(*each, halved=True) for each in ((2, 1), (1, 1), (1, ROWS)))
+panel_of_two, halved_of_two = _accumulate(1, 2, halved=False), _accumulate(1, 2, halved=True)
 through_gate = _by_vectors(_gate)
 copy = _by_vectors(lambda code, read, place: read(_INDEX(0)))
 add = _by_vectors(lambda code, read, place: code.builder.fadd(read(_INDEX(0)), code.load(*place)))
