@@ -68,7 +68,7 @@ def compiled(model: WaveNet, precision: Precision, songs: int, samples: int) -> 
     numbers = range(songs)
     return Side(
         f"{precision}, {'one song' if songs == 1 else f'{songs} songs together'}",
-        lambda: songs_of(model, weights, numbers, samples, DRAWING).size,
+        lambda: songs_of(weights, numbers, samples, DRAWING).size,
     )
 
 
@@ -127,14 +127,14 @@ def on_one_core(model: WaveNet, samples: int, rounds: int) -> list[Outcome]:
 
 def errors(model: WaveNet, samples: int) -> list[Outcome]:
     """Of the logits, along a song of the network's own, beside those of one pass of the model."""
-    codes = songs_of(model, pack(model, "fp32"), [0], samples, DRAWING)
+    codes = songs_of(pack(model, "fp32"), [0], samples, DRAWING)
     inputs = np.concatenate([[SILENCE], codes[0, :-1]]).astype(np.int64)
     with torch.no_grad():
         wanted = model(torch.from_numpy(inputs)[None])[0].T
     bits = torch.nn.functional.cross_entropy(wanted, torch.from_numpy(codes[0].astype(np.int64))).item() / np.log(2)
     outcomes = []
     for precision, limit in (("fp32", 1e-4), ("bf16", None)):
-        made = torch.from_numpy(follow(model, pack(model, precision), codes)[0])
+        made = torch.from_numpy(follow(pack(model, precision), codes)[0])
         own = torch.nn.functional.cross_entropy(made, torch.from_numpy(codes[0].astype(np.int64))).item() / np.log(2)
         rest = f"logits from {wanted.min():.2f} to {wanted.max():.2f}; {own - bits:+.2g} bits a code"
         error = float((made - wanted).abs().max())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from echelon.errors import EchelonError
 from echelon.recipes.music.kernel import go_on
 from echelon.recipes.music.mulaw import SILENCE
-from echelon.recipes.music.packed import Precision, Weights, hear, pack, places_of, remember
+from echelon.recipes.music.packed import Memory, Precision, Weights, pack, places_of, remember
 from echelon.recipes.music.sampling import COLDEST, Drawing
 from echelon.recipes.music.wavenet import WaveNet
 
@@ -43,11 +43,10 @@ def generate(
         EchelonError: an argument makes no sense, or the model is broken.
     """
     drawing = Drawing(seed, temperature, top_k)
-    return songs_of(model, pack(model, precision), [0], samples, drawing, start, progress)[0]
+    return songs_of(pack(model, precision), [0], samples, drawing, start, progress)[0]
 
 
 def songs_of(
-    model: WaveNet,
     weights: Weights,
     numbers: Sequence[int],
     samples: int,
@@ -62,10 +61,8 @@ def songs_of(
     classes = len(weights.embedding)
     if classes > np.iinfo(np.uint8).max + 1:
         raise EchelonError(f"a model of {classes} classes makes no codes of a byte")
-    memory = remember(weights, len(numbers))
     before = np.concatenate([[SILENCE], [] if start is None else start]).astype(np.uint8)
-    if len(before) > 1:
-        hear(model, memory, before[:-1])
+    memory = _after(weights, before, len(numbers))
     last, songs = np.repeat(before[-1:], len(numbers)), np.empty((len(numbers), samples), np.uint8)
     none, unwanted = np.empty((len(numbers), 0), np.uint8), np.empty((len(numbers), 0, classes), np.float32)
     temperature = 0.0 if drawing.temperature < COLDEST else drawing.temperature
@@ -80,7 +77,7 @@ def songs_of(
             none,
             uniforms,
             temperature,
-            drawing.top_k or classes,
+            min(drawing.top_k or classes, classes),
             codes,
             unwanted,
         )
@@ -90,21 +87,40 @@ def songs_of(
     return songs
 
 
-def follow(model: WaveNet, weights: Weights, codes: Codes, heard: int = 0) -> NDArray[np.float32]:
+def follow(weights: Weights, codes: Codes, heard: int = 0) -> NDArray[np.float32]:
     """What the kernel makes of given songs: the logits of each of their codes, float32 [songs, n, classes].
 
-    codes: uint8 [songs, n]. heard: so many of them come in by one pass of the model, the same ones in all songs, and
-        have no logits.
+    codes: uint8 [songs, n]. heard: so many of them are what all songs begin with, and have no logits.
     """
     songs, length = codes.shape
-    memory = remember(weights, songs)
     inputs = np.concatenate([np.full((songs, 1), SILENCE, np.uint8), codes], axis=1)
-    if heard:
-        hear(model, memory, inputs[0, :heard])
+    memory = _after(weights, inputs[0, : heard + 1], songs)
     logits = np.empty((songs, length - heard, len(weights.embedding)), np.float32)
-    given = np.ascontiguousarray(codes[:, heard:])
-    last, none = inputs[:, heard].copy(), np.empty((songs, 0), np.float32)
-    go_on(
-        places_of(weights, memory), memory, last, given, none, 0.0, len(weights.embedding), np.empty_like(given), logits
-    )
+    _give(weights, memory, inputs[:, heard:], logits)
     return logits
+
+
+def _after(weights: Weights, begun: Codes, songs: int) -> Memory:
+    """What is remembered of songs that all begin alike, when their newest code is still to be fed.
+
+    Not by one pass of the network in torch: its roundings depend on the processor and the threads, and after one draw
+    that falls on the other side a song is another one.
+
+    begun: uint8 [t], with the silence before.
+    """
+    memory = remember(weights, songs)
+    if len(begun) > 1:
+        one = remember(weights, 1)
+        # Further back than this no layer looks.
+        seen = begun[-1 - int(weights.dilations.sum()) :]
+        _give(weights, one, seen[None], np.empty((1, 0, len(weights.embedding)), np.float32))
+        for kept, of_one in ((memory.rings, one.rings), (memory.pending, one.pending), (memory.time, one.time)):
+            kept[:] = of_one
+    return memory
+
+
+def _give(weights: Weights, memory: Memory, inputs: Codes, logits: NDArray[np.float32]) -> None:
+    """Feeds all codes of songs but the last, uint8 [songs, 1 + n]."""
+    given, none = np.ascontiguousarray(inputs[:, 1:]), np.empty((len(inputs), 0), np.float32)
+    places, classes = places_of(weights, memory), len(weights.embedding)
+    go_on(places, memory, inputs[:, 0].copy(), given, none, 0.0, classes, np.empty_like(given), logits)

@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -183,28 +182,6 @@ def places_of(weights: Weights, memory: Memory) -> Places:
         "is_halved": weights.stream.dtype == np.uint32,
     }
     return Places(**{name: sizes[name] if name in sizes else arrays[name].ctypes.data for name in Places._fields})
-
-
-@torch.no_grad()
-def hear(model: WaveNet, memory: Memory, codes: NDArray[np.uint8]) -> None:
-    """Fills the rings of all songs with what codes leave in them, by one pass of the model.
-
-    codes: uint8 [t], all since the beginning, with its silence; the kernel has to be fed what comes after them.
-    """
-    memory.time[0] = begin = 0
-    device = model.embed.weight.device
-    # Further back than this no layer looks.
-    heard = torch.from_numpy(codes[-model.receptive_field :].astype(np.int64)).to(device)
-    x = model.embed(heard)[None].transpose(1, 2)
-    for block in model.blocks:
-        assert isinstance(block, Block)
-        newest = x[0, :, -block.dilation :].T.float().cpu().numpy()
-        ring = memory.rings[begin : begin + block.dilation]
-        ring[len(ring) - len(newest) :, :, : newest.shape[1]] = newest[:, None]
-        begin += block.dilation
-        if block.residual is not None:
-            signal, openness = block.gate(F.pad(x, (block.dilation, 0))).chunk(2, dim=1)
-            x = x + block.residual(torch.tanh(signal) * torch.sigmoid(openness))
 
 
 def _stream(matrices: list[Floats], precision: Precision) -> Stored:

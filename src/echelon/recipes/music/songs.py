@@ -91,7 +91,7 @@ def make_here(order: Order, songs: int, workers: int, on_samples: OnSamples) -> 
 
     workers: how many threads.
     """
-    model, weights = _model(order)
+    weights = _weights(order)
     groups = groups_of(range(songs), workers)
     done, stop = [0] * len(groups), threading.Event()
 
@@ -101,7 +101,7 @@ def make_here(order: Order, songs: int, workers: int, on_samples: OnSamples) -> 
                 raise _Stopped
             done[place] = samples * len(groups[place])
 
-        return _written(order, model, weights, groups[place], progress)
+        return _written(order, weights, groups[place], progress)
 
     with ThreadPoolExecutor(min(workers, len(groups)), "songs") as pool:
         futures = [pool.submit(make, place) for place in range(len(groups))]
@@ -130,7 +130,7 @@ class _Task:
 
     def __call__(self, numbers: tuple[int, ...]) -> bytes:
         with threads(1):
-            return json.dumps(_written(self.order, *_model(self.order), numbers, None)).encode()
+            return json.dumps(_written(self.order, _weights(self.order), numbers, None)).encode()
 
 
 class _Stopped(Exception):
@@ -147,16 +147,14 @@ def _watch(futures: Sequence[Future[Any]], look: Callable[[], None]) -> None:
             future.result()
 
 
-def _model(order: Order) -> tuple[WaveNet, Weights]:
+def _weights(order: Order) -> Weights:
     trained = load_trained(RunFolder(order.run), checkpoint=order.checkpoint)
     assert isinstance(trained.model, WaveNet)
-    return trained.model, pack(trained.model, order.precision)
+    return pack(trained.model, order.precision)
 
 
-def _written(
-    order: Order, model: WaveNet, weights: Weights, numbers: Sequence[int], progress: OnSamples | None
-) -> list[Made]:
-    songs = songs_of(model, weights, numbers, order.samples, order.drawing, order.start, progress)
+def _written(order: Order, weights: Weights, numbers: Sequence[int], progress: OnSamples | None) -> list[Made]:
+    songs = songs_of(weights, numbers, order.samples, order.drawing, order.start, progress)
     return [_write(order, number, codes) for number, codes in zip(numbers, songs, strict=True)]
 
 
