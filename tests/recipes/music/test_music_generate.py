@@ -142,6 +142,21 @@ def test_a_clip_that_is_no_sound_is_refused_before_anything_is_replaced(run, tmp
 
 
 @pytest.mark.parametrize(
+    ("options", "place", "said"),
+    [
+        ({"seconds": 1e308}, HERE, r"--seconds 1e\+308 is too long for a WAV file: .* at most 536,871 s fit"),
+        ({"start": "clip.wav", "start_seconds": 6e5}, HERE, "too long for a WAV file"),
+        ({"threads": 3}, Place(workers=2), "--threads 3 is for songs that are made here"),
+    ],
+)
+def test_orders_that_cannot_be_met_are_refused_before_anything_is_replaced(run, tmp_path, options, place, said):
+    (tmp_path / MADE).write_text("earlier")
+    with pytest.raises(EchelonError, match=said):
+        generate(run, str(tmp_path), SongOptions(**options), place, overwrite=True)
+    assert (tmp_path / MADE).read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"songs": 0}, "--songs must be at least 1, got 0"),

@@ -234,6 +234,7 @@ def test_a_low_temperature_nears_the_most_probable_code():
         ({"temperature": math.nan}, "got nan"),
         ({"top_k": 0}, "top-k 0"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 2**63}, "at most 9223372036854775807, got 9223372036854775808"),
     ],
 )
 def test_draws_that_make_no_sense_are_refused(arguments, said):

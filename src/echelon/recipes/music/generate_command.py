@@ -27,6 +27,7 @@ from echelon.recipes.music.audio import check_decoders
 from echelon.recipes.music.learner import MusicLearner
 from echelon.recipes.music.listening import Wish, codes_of, listen
 from echelon.recipes.music.sampling import Drawing
+from echelon.recipes.music.wav import MOST_SAMPLES
 from echelon.train.config import option
 from echelon.train.run import RunFolder
 from echelon.train.trained import newest_of
@@ -87,10 +88,15 @@ def generate(
     learner = folder.learner
     if not isinstance(learner, MusicLearner):
         raise EchelonError(f"{folder.url} is a run of {type(learner).__name__}, which makes no songs")
+    samples = _samples_of(options, learner.sample_rate)
+    if place.on_spark and options.threads is not None:
+        raise EchelonError(
+            f"--threads {options.threads} is for songs that are made here, and --workers or --master have them made by "
+            "tasks of Spark: leave one of them out"
+        )
     checkpoint = newest_of(folder)
     start = None if options.start == SILENCE else _clip(options.start, options.start_seconds, learner)
     check_free(target, overwrite)
-    samples = max(1, round(options.seconds * learner.sample_rate))
     order = Order(folder.url, checkpoint, learner.sample_rate, samples, options.drawing, start, options.weights, target)
     begun = time.monotonic()
     made = _made(order, options, place)
@@ -111,6 +117,21 @@ def generate(
         f"{len(made):,} song{'s' if len(made) > 1 else ''} in {target.url}: {seconds:,.1f} s of new sound in "
         f"{took:,.1f} s, {seconds / took:.2f} × real time"
     )
+
+
+def _samples_of(options: SongOptions, rate: int) -> int:
+    """What is new of each song.
+
+    Raises:
+        EchelonError: it would not fit into a file.
+    """
+    most = MOST_SAMPLES / rate
+    if options.seconds + (0.0 if options.start == SILENCE else options.start_seconds) > most:
+        raise EchelonError(
+            f"--seconds {options.seconds:g} is too long for a WAV file: at {rate:,} samples a second at most "
+            f"{most:,.0f} s fit, with what the songs begin with"
+        )
+    return max(1, round(options.seconds * rate))
 
 
 def _made(order: Order, options: SongOptions, place: Place) -> Sequence[Made]:

@@ -47,9 +47,11 @@ compiled = njit(nogil=True)
 def kept(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled, and kept on the disk where there is a place for it.
 
-    Whether what was kept is still valid numba sees by the function's own file, so its name tells of this one.
+    Whether what was kept is still valid numba sees by the function's own file, so its name tells of the others that it
+    is made of: this one, and the one with what it is given.
     """
-    function.__qualname__ += "_" + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    others = (Path(__file__).with_name(name).read_bytes() for name in ("lanes.py", "packed.py"))
+    function.__qualname__ += "_" + hashlib.sha256(b"".join(others)).hexdigest()[:8]
     try:
         return njit(nogil=True, cache=True)(function)
     except RuntimeError:

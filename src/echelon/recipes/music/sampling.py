@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from echelon.data.keyed import Draw
 from echelon.errors import EchelonError
 from echelon.recipes.music.wavenet import Block, WaveNet
+from echelon.train.config import LARGEST_SEED
 
 COLDEST = 1e-4
 """Below this temperature all is drawn as if it were 0."""
@@ -39,8 +40,8 @@ class Drawing:
             raise EchelonError(f"the temperature must be a number of at least 0, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise EchelonError(f"at least 1 code must be left to draw from, got top-k {self.top_k}")
-        if self.seed < 0:
-            raise EchelonError(f"the seed must be at least 0, got {self.seed}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise EchelonError(f"the seed must be at least 0 and at most {LARGEST_SEED}, got {self.seed}")
 
     def uniforms(self, song: int, begin: int, end: int) -> NDArray[np.float32]:
         """The random numbers of codes [begin, end) of a song, in [0, 1): a function of these and of the seed only."""
