@@ -52,12 +52,15 @@ def spectrogram(samples: NDArray[np.float32], window: int = 512) -> NDArray[np.f
     """How loud each frequency is, from 70 dB below the loudest (0) up to that (1): float32 [window / 2 + 1, times],
     the lowest frequency first.
 
-    By Hann windows, of which neighbours share half or more; a shorter sound is filled up with silence.
+    By Hann windows, four in the length of one but not many more than 400 in all, so that of long sounds what lies
+    between is left out; a shorter sound is filled up with silence.
     """
     padded = np.pad(samples, (0, max(0, window - len(samples))))
     step = max(window // 4, (len(padded) - window) // _COLUMNS)
     frames = sliding_window_view(padded, window)[::step] * np.hanning(window).astype(np.float32)
     power = np.abs(np.fft.rfft(frames, axis=1)).T ** 2
+    if not power.any():
+        return np.zeros(power.shape, np.float32)
     loudness = 10 * np.log10(np.maximum(power, 1e-12) / max(float(power.max()), 1e-12))
     return np.clip(1 + loudness / _RANGE, 0, 1).astype(np.float32)
 

@@ -271,3 +271,5 @@ def test_of_many_clips_some_are_shown_and_the_others_named(run):
     rest = [f"step {step}" for step in named[1].split(", ")]
     assert sorted([*titles, *rest, "step 40"]) == sorted(f"step {one.step}" for one in samples)
     assert not list(clips([]))
+    (exhibit,) = clips([Sampled(folder.storage, path, step) for step in range(5000)])
+    assert "Those of 4,990 other steps lie in the folder" in exhibit.lead

@@ -19,7 +19,7 @@ from echelon.train.sampled import Sampled
 CODES, RATE = "codes", "rate"
 """Arrays of what was made: the codes, uint8 [samples], and how many of them are a second, int64 []."""
 SECONDS = 2.0
-SHOWN = 10
+SHOWN, NAMED = 10, 30
 _log = logging.getLogger(__name__)
 
 
@@ -41,11 +41,9 @@ def clips(samples: Sequence[Sampled]) -> Iterator[Exhibit]:
     clips = [clip for clip in map(_clip, shown) if clip is not None]
     if not clips:
         return
-    left = [f"{sample.step:,}" for sample in samples if sample not in shown]
-    rest = f" Those of the steps {', '.join(left)} lie in the folder of the run." if left else ""
     lead = (
         f"{SECONDS:g} seconds from silence at each evaluation, drawn with the same random numbers: they differ by what "
-        f"the model had learned.{rest}"
+        f"the model had learned.{_rest([sample.step for sample in samples if sample not in shown])}"
     )
     yield Clips("Songs on the way", lead, clips)
 
@@ -56,6 +54,15 @@ def spread(samples: Sequence[Sampled], most: int) -> list[Sampled]:
         return list(samples)
     places = np.linspace(0, len(samples) - 1, most).round().astype(int)
     return [samples[place] for place in places]
+
+
+def _rest(steps: Sequence[int]) -> str:
+    """Names those that are not shown, or says how many these are."""
+    if not steps:
+        return ""
+    named = ", ".join(f"{step:,}" for step in steps)
+    those = f"of {len(steps):,} other steps" if len(steps) > NAMED else f"of the steps {named}"
+    return f" Those {those} lie in the folder of the run."
 
 
 def _clip(sample: Sampled) -> Clip | None:
