@@ -19,6 +19,7 @@ from echelon.recipes.music.made import made_song, write_song
 from echelon.recipes.music.mulaw import encode
 
 ENDINGS = ("wav", "flac", "aiff", "ogg", "opus", "mp3")
+CUT = (*ENDINGS, "au", "w64", "rf64")
 EXACT = ("wav", "flac", "aiff")
 RATE = 44_100
 
@@ -114,7 +115,7 @@ def scratched(content: bytes) -> bytes:
     return content[:middle] + noise + content[middle + len(noise) :]
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", CUT)
 def test_of_a_file_that_was_cut_off_the_beginning_is_kept_and_the_rest_told(tmp_path: Path, ending: str) -> None:
     rate = rate_for(ending)
     path = tmp_path / f"song.{ending}"
@@ -142,6 +143,52 @@ def test_of_a_scratched_file_what_can_be_had_is_kept(tmp_path: Path, ending: str
     assert 12 - most < found.decoded < 12
     assert found.lost is not None
     assert f"{12 - found.decoded:.2f} of 12.00 s are lost" in found.lost
+
+
+@pytest.mark.parametrize("called", ["mp3", "wav", "flac", "ogg", "au"])
+@pytest.mark.parametrize("ending", ["mp3", "wav", "flac", "ogg", "aiff"])
+def test_a_file_is_what_it_holds_and_not_what_it_is_called(tmp_path: Path, ending: str, called: str) -> None:
+    write_song(tmp_path / f"song.{ending}", made_song(1.5, RATE, 2), RATE)
+    content = (tmp_path / f"song.{ending}").read_bytes()
+    wanted, samples = heard(tmp_path / f"song.{ending}", Wish(16_000))
+    (tmp_path / f"other.{called}").write_bytes(content)
+    found, others = heard(tmp_path / f"other.{called}", Wish(16_000))
+    assert found == wanted
+    assert np.array_equal(others, samples)
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"), [("mp3", "another song begins, of {:,} bytes"), ("ogg", "several streams")]
+)
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\x00\x00\x00\x00\x00\x05hello"])
+def test_of_songs_in_one_file_that_are_not_read_is_told(tmp_path: Path, ending: str, told: str, tag: bytes) -> None:
+    """Decoders end where the first one says that it does, as if there were no more."""
+    for number in range(2):
+        write_song(tmp_path / f"{number}.{ending}", made_song(2 + number, RATE, 2, number), RATE)
+    first, second = ((tmp_path / f"{number}.{ending}").read_bytes() for number in range(2))
+    tag = tag if ending == "mp3" else b""
+    joined = tmp_path / f"joined.{ending}"
+    joined.write_bytes(tag + first + tag + second)
+    found, _ = heard(joined, Wish(16_000))
+    assert found.decoded == 2
+    assert found.lost is not None
+    assert told.format(len(tag + second)) in found.lost
+    joined.write_bytes(tag + first + b"TAG" + bytes(125))
+    assert heard(joined, Wish(16_000))[0].lost is None
+
+
+def test_flac_that_does_not_say_its_length_is_read_to_its_end(tmp_path: Path) -> None:
+    """As of an encoder that writes into a pipe: RFC 9639, 8.2, 36 bits of the first block are 0 then."""
+    path = tmp_path / "song.flac"
+    write_song(path, made_song(4, RATE, 2), RATE)
+    _, wanted = heard(path, Wish(16_000))
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    found, samples = heard(path, Wish(16_000))
+    assert (found.declared, found.decoded, found.lost) == (None, 4, None)
+    assert np.array_equal(samples, wanted)
 
 
 def headless(content: bytes) -> bytes:

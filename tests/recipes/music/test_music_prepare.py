@@ -171,7 +171,7 @@ def test_what_is_wrong_with_songs_is_told_and_the_rest_kept(
     assert dataset.info["problems"]["count"] == len(told) == 6
     for song, reason in {
         "cut.mp3": r"of 6.00 s are lost: it was cut off",
-        "text.mp3": "it is no mp3",
+        "text.mp3": "it is no sound",
         "empty.ogg": "it is empty",
         "silent.flac": "it is silent",
         "short.wav": "0.05 s of it",

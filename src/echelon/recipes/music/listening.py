@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from echelon.errors import DataError
 from echelon.recipes.music.audio import Sound, opened
+from echelon.recipes.music.containers import End
 from echelon.recipes.music.mulaw import encode
 
 _PIECE = 1 << 16
@@ -70,7 +71,7 @@ def listen(path: str, wish: Wish, spool: BinaryIO) -> Heard:
             fault = str(error)
         declared = None if sound.declared is None else sound.declared / sound.rate
         decoded = ear.decoded / sound.rate
-        lost = None if ear.has_enough else _lost(declared, decoded, sound.is_cut, fault)
+        lost = None if ear.has_enough else _lost(declared, decoded, sound.end, fault)
         return Heard(ear.kept, ear.peak, declared, decoded, ear.invalid, not ear.has_enough, lost)
 
 
@@ -169,10 +170,10 @@ def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
     return mono
 
 
-def _lost(declared: float | None, decoded: float, is_cut: bool, fault: str | None) -> str | None:
+def _lost(declared: float | None, decoded: float, end: End, fault: str | None) -> str | None:
     missing = 0.0 if declared is None else declared - decoded
     if missing > _TOLERATED_SECONDS:
         return f"{missing:.2f} of {declared:.2f} s are lost: {fault or 'it was cut off, or is damaged'}"
-    if fault is not None or is_cut:
+    if fault is not None or end.is_cut:
         return f"all after {decoded:.2f} s is lost: {fault or 'it was cut off'}"
-    return None
+    return end.beyond

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from echelon.recipes.music.containers import is_mpeg_frame
+
 _ENOUGH = 16
 
 
@@ -15,20 +17,10 @@ def suffix_of(path: Path) -> str | None:
     """
     with path.open("rb") as content:
         head = content.read(_ENOUGH)
-    if head.startswith(b"ID3") or _is_frame(head):
+    if head.startswith(b"ID3") or is_mpeg_frame(head):
         return ".mp3"
     if head.startswith(b"OggS"):
         return ".ogg"
     if head.startswith(b"fLaC"):
         return ".flac"
     return ".wav" if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE" else None
-
-
-def _is_frame(head: bytes) -> bool:
-    """Whether these are the first bytes of an MPEG frame of layer 2 or 3, with a rate of bits and of samples. Those of
-    layer 1, which hardly any song has, are also those of texts in UTF-16.
-    """
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return False
-    version, layer, bits, rate = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
-    return version != 1 and layer in (1, 2) and bits != 15 and rate != 3
