@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from stories import WriteRun
 
+from echelon.report.history import build_history
 from echelon.report.progress import LiveProgress, Sight
 from echelon.train.run import RunFolder
 
@@ -68,6 +69,27 @@ def test_the_time_that_is_left_is_that_of_this_attempt(recovered: str) -> None:
     assert sight.seconds_left == pytest.approx((400 - 300) * 0.16)
     assert sight.metric is not None
     assert sight.metric.metric == "accuracy"
+
+
+def test_what_is_told_late_is_told_and_does_not_turn_the_bar_back() -> None:
+    """Samples and checkpoints are of a step that training has left behind meanwhile."""
+    common = {"epoch": 1.0, "attempt": 1}
+    train = {**common, "kind": "train", "step": 30, "seconds": 3.0, "loss": 1.0, "rows_per_second": 5.0, "rate": 0.1,
+             "bytes_sent": 0}  # fmt: skip
+    begin = {**common, "kind": "start", "step": 0, "seconds": 0.0, "workers": 1, "device": "cpu"}
+    late = {**common, "step": 10, "seconds": 9.0}
+    told = [{**late, "kind": "sample", "path": "samples/1-10.npz", "took": 2.5}, {**late, "kind": "remark", "text": "a sample could not be made"},
+            {**late, "kind": "checkpoint", "bytes": 10, "took": 1.0}]  # fmt: skip
+    events = [begin, {**train, "last_step": 60}, *told]
+    lines = _shown(events, terminal=False).splitlines()
+    assert lines[2:4] == ["step 10: a sample in 2.50 s", "step 10: a sample could not be made"]
+    assert "step 10: a sample could not be made" in _shown(events, terminal=True)
+    sight = Sight()
+    for event in events:
+        sight = sight.after(event)
+    assert (sight.step, sight.seconds_left) == (30, 3.0)
+    history = build_history([*events[:2], *told])
+    assert (history.steps, history.seconds) == (30, 3.0)
 
 
 class _Broken(io.StringIO):

@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from echelon.train.events import LATE
+
 Event = Mapping[str, Any]
 Axis = Literal["steps", "seconds", "epochs", "bytes"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -187,7 +189,7 @@ def _history(kept: list[Event], recoveries: tuple[Recovery, ...], everything: Se
         device=next((str(event["device"]) for event in reversed(kept) if event["kind"] == "start"), ""),
         steps=max((event["step"] for event in kept), default=0),
         last_step=int(newest.get("last_step", 0)),
-        seconds=max((event["seconds"] for event in kept), default=0.0),
+        seconds=max((event["seconds"] for event in kept if event["kind"] not in LATE), default=0.0),
         epochs=max((event["epoch"] for event in kept), default=0.0),
         rows=int(newest.get("rows", 0)),
         bytes_sent=float(newest.get("bytes_sent", 0.0)),

@@ -17,13 +17,15 @@ from rich.text import Text
 
 from echelon.report import format
 from echelon.report.summary import Figure, main_figure
+from echelon.train.events import LATE
 
 Event = Mapping[str, Any]
 _LOG = logging.getLogger(__name__)
 MOST_WORKERS = 8
 """Workers of which a line tells."""
 _STYLES = {
-    "start": "dim", "checkpoint": "dim", "balance": "dim", "evaluate": "bold", "recovery": "yellow", "stop": "green"
+    "start": "dim", "checkpoint": "dim", "sample": "dim", "balance": "dim", "evaluate": "bold", "remark": "yellow",
+    "recovery": "yellow", "stop": "green",
 }  # fmt: skip
 
 
@@ -47,7 +49,7 @@ class Sight:
     def after(self, event: Event) -> Sight:
         """What is known after an event of the training."""
         kind = event["kind"]
-        if kind == "checkpoint":
+        if kind in LATE:
             return self
         now = replace(self, step=int(event["step"]), seconds=float(event["seconds"]))
         if kind == "start":
@@ -107,6 +109,10 @@ def line_of(event: Event, sight: Sight) -> str | None:
         case "checkpoint":
             size, took = format.size(event["bytes"]), format.seconds(event["took"])
             return f"step {event['step']:,}: checkpoint of {size} in {took}"
+        case "sample":
+            return f"step {event['step']:,}: a sample in {format.seconds(event['took'])}"
+        case "remark":
+            return f"step {event['step']:,}: {event['text']}"
         case "balance":
             return _balance_line(event)
         case "recovery":
@@ -165,7 +171,7 @@ class LiveProgress:
         self._sight = self._sight.after(event)
         live = self._console.is_interactive
         line = line_of(event, self._sight)
-        if line and not (live and event["kind"] in ("train", "checkpoint")):
+        if line and not (live and event["kind"] in ("train", "checkpoint", "sample")):
             # soft_wrap: a line in a log stays one line, however wide its console is taken to be.
             warns = event["kind"] == "balance" and event["remark"]
             style = "yellow" if warns else _STYLES.get(event["kind"], "")

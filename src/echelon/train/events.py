@@ -11,6 +11,8 @@ from echelon.train.run import EVENTS, Event, RunFolder, as_json
 
 Tell = Callable[[Event], None]
 
+LATE = ("checkpoint", "sample", "remark")
+"""Kinds of events of what is done beside the training: they are told when it has gone on from their step."""
 FIRST_FLUSH_SECONDS = 1.0
 LONGEST_FLUSH_SECONDS = 30.0
 
