@@ -78,7 +78,8 @@ def test_what_is_told_late_is_told_and_does_not_turn_the_bar_back() -> None:
              "bytes_sent": 0}  # fmt: skip
     begin = {**common, "kind": "start", "step": 0, "seconds": 0.0, "workers": 1, "device": "cpu"}
     late = {**common, "step": 10, "seconds": 9.0}
-    told = [{**late, "kind": "sample", "path": "samples/1-10.npz", "took": 2.5}, {**late, "kind": "remark", "text": "a sample could not be made"},
+    told = [{**late, "kind": "sample", "path": "samples/1-10.npz", "took": 2.5},
+            {**late, "kind": "remark", "text": "a sample could not be made"},
             {**late, "kind": "checkpoint", "bytes": 10, "took": 1.0}]  # fmt: skip
     events = [begin, {**train, "last_step": 60}, *told]
     lines = _shown(events, terminal=False).splitlines()
