@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from echelon.data.commit import RECEIPTS
 from echelon.data.division import TEST, TRAIN, Division
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.span import span_batches
 from echelon.data.storage import open_storage
 from echelon.errors import DataError
+from echelon.recipes.music import prepare as module
 from echelon.recipes.music.columns import (
     CODE_COUNTS,
     CONTEXT,
@@ -244,6 +247,38 @@ def test_parts_of_songs_and_formats_that_are_wanted(spark: SparkSession, tmp_pat
         samples = soundfile.read(tmp_path / "raw" / name, dtype="float32")[0][8000:20_000]
         assert np.array_equal(codes, encode(samples * np.float32(1 / np.abs(samples).max())))
     assert open_dataset(str(tmp_path / "dataset")).info["durations"]["declared"] == 0, "none was read to its end"
+
+
+def test_what_was_killed_goes_on_with_the_parts_that_were_written(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_songs(tmp_path / "raw", 6, 2, endings=("wav", "mp3"))
+    monkeypatch.setattr(module, "_PART_BYTES", 3_000)
+    clean = prepare(spark, str(tmp_path / "raw"), str(tmp_path / "clean"), SMALL)
+    target = tmp_path / "dataset"
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Conclude, "__call__", kill)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(spark, str(tmp_path / "raw"), str(target), SMALL)
+    first, *rest = sorted((target / RECEIPTS).rglob("part-*.arrow"))
+    assert rest
+    first.unlink()
+    again = replace(SMALL, resume=True)
+    with pytest.raises(DataError, match="of other files, options"):
+        prepare(spark, str(tmp_path / "raw"), str(target), replace(again, window=1999))
+    kept = {path: path.stat().st_mtime_ns for path in target.rglob("*.parquet") if first.stem not in path.name}
+    resumed = prepare(spark, str(tmp_path / "raw"), str(target), again)
+    assert kept
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept, "they are as they were"
+    assert resumed.info == clean.info
+    assert np.array_equal(resumed.asset(PAIR_COUNTS), clean.asset(PAIR_COUNTS)), "what is kept counts, and once"
+    assert {song: codes.tolist() for song, (_, codes) in songs_of(resumed).items()} == {
+        song: codes.tolist() for song, (_, codes) in songs_of(clean).items()
+    }
 
 
 @pytest.mark.slow
