@@ -118,6 +118,16 @@ def test_listing_gives_files_below_a_folder_sorted_by_path(storage: Storage) -> 
     assert storage.child("a").list() == [*map(type(storage.list()[0]), ["1/x", "2"], [2, 2])]
 
 
+def test_a_name_in_another_encoding_than_utf_8_is_told(tmp_path: Path) -> None:
+    """Names are passed on as texts, to Spark and to hosts. Old collections have some in Latin-1."""
+    try:
+        (tmp_path / os.fsdecode(b"M\xfcller.mp3")).write_bytes(b"1")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(StorageError, match=r"cannot list .*M\\xfcller\.mp3' is not written in UTF-8"):
+        open_storage(str(tmp_path)).list()
+
+
 def test_deleting(storage: Storage) -> None:
     for path in ("a/1", "a/b/2", "a/split=x/ü (1)+~.bin", "ab"):
         storage.write(path, b"")

@@ -140,9 +140,9 @@ class Storage:
         selector = pafs.FileSelector(self._path(prefix), allow_not_found=True, recursive=recursive)
         with self._named("list", prefix):
             found = self._system.get_file_info(selector)
-        start = len(self._base.rstrip("/")) + 1
-        files = (f for f in found if f.type == pafs.FileType.File and not _UNFINISHED.fullmatch(f.path))
-        return sorted((Entry(info.path[start:], info.size) for info in files), key=lambda entry: entry.path)
+            start = len(self._base.rstrip("/")) + 1
+            files = (f for f in found if f.type == pafs.FileType.File and not _UNFINISHED.fullmatch(f.path))
+            return sorted((Entry(info.path[start:], info.size) for info in files), key=lambda entry: entry.path)
 
     def delete(self, path: str) -> None:
         """Delete a file."""
@@ -204,6 +204,10 @@ class Storage:
             raise FileNotFoundError(f"there is no file {self.url_of(path)}") from None
         except StorageError:
             raise
+        except UnicodeDecodeError as error:
+            raise StorageError(
+                f"cannot {action} {self.url_of(path)}: the name {error.object!r} is not written in UTF-8, rename it"
+            ) from None
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"cannot {action} {self.url_of(path)}: {error}") from error
 
