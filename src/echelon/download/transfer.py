@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -21,6 +21,8 @@ from echelon.errors import DataError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
+
+    from echelon.download.watch import Watch
 
 _CHUNK = 1 << 18
 _WORTH_ANOTHER_TRY = 1_000_000
@@ -50,11 +52,14 @@ def transfer(part: Part, limits: Limits, on_progress: OnProgress, on_request: On
     """
     fresh = patience(limits)
     retry, reached = fresh, part.size
-    with _pool(part.file, limits, on_request) as pool:
+    # Needs urllib3, whose absence `patience` has told.
+    from echelon.download.watch import Watch
+
+    with Watch(2 * limits.stall_seconds) as watch, _pool(part.file, limits, on_request, watch) as pool:
         while True:
             try:
                 on_request(part.file.url)
-                _try(pool, part, limits, on_progress)
+                _try(pool, part, limits, on_progress, watch)
                 return
             except Broken as broken:
                 part.flush()
@@ -67,7 +72,7 @@ def transfer(part: Part, limits: Limits, on_progress: OnProgress, on_request: On
                 time.sleep(seconds)
 
 
-def _pool(file: File, limits: Limits, on_request: OnRequest) -> PoolManager:
+def _pool(file: File, limits: Limits, on_request: OnRequest, watch: Watch) -> PoolManager:
     """Connections, through the proxy of the environment where there is one."""
     from urllib3 import PoolManager, ProxyManager, Timeout
 
@@ -79,12 +84,13 @@ def _pool(file: File, limits: Limits, on_request: OnRequest) -> PoolManager:
     # A checksum shows what anybody on the way has changed.
     redirects = Redirects.of(on_request, open_too=file.digest is not None)
     headers = {"Accept-Encoding": "identity", "User-Agent": f"echelon/{echelon.__version__}"}
-    if proxy:
-        return ProxyManager(proxy, timeout=timeout, retries=redirects, headers=headers)
-    return PoolManager(timeout=timeout, retries=redirects, headers=headers)
+    settings: dict[str, Any] = {"timeout": timeout, "retries": redirects, "headers": headers}
+    pool = ProxyManager(proxy, **settings) if proxy else PoolManager(**settings)
+    pool.pool_classes_by_scheme = watch.pools()
+    return pool
 
 
-def _try(pool: PoolManager, part: Part, limits: Limits, on_progress: OnProgress) -> None:
+def _try(pool: PoolManager, part: Part, limits: Limits, on_progress: OnProgress, watch: Watch) -> None:
     """Asks once for the rest of a file, and takes what comes.
 
     Raises:
@@ -95,15 +101,27 @@ def _try(pool: PoolManager, part: Part, limits: Limits, on_progress: OnProgress)
     response = None
     try:
         response = pool.request("GET", part.file.url, headers={**pool.headers, **_rest_of(part)}, preload_content=False)
+        _require_whole(part, watch)
         if response.status == 416 and total_of(response) == part.size:
             return
         total = _accept(response, part, limits)
-        _receive(response, part, total, limits, on_progress)
+        _receive(watch.pieces(response, _CHUNK), part, total, limits, on_progress)
+        _require_whole(part, watch)
     except HTTPError as error:
+        _require_whole(part, watch)
         raise meaning_of(error, part, limits) from None
     finally:
         if response is not None:
             response.close()
+
+
+def _require_whole(part: Part, watch: Watch) -> None:
+    """
+    Raises:
+        Broken: the answer was cut, which looks like an end of it.
+    """
+    if watch.has_cut:
+        raise Broken(f"too little came from {urlsplit(part.file.url).hostname} in {watch.seconds:g} s")
 
 
 def _rest_of(part: Part) -> dict[str, str]:
@@ -159,9 +177,7 @@ def _require_small(part: Part, size: int, limits: Limits) -> None:
         raise Oversized(f"{part.file.shown_url} has more than the {limits.most_bytes:,} bytes that are allowed")
 
 
-def _receive(
-    response: BaseHTTPResponse, part: Part, total: int | None, limits: Limits, on_progress: OnProgress
-) -> None:
+def _receive(pieces: Iterator[bytes], part: Part, total: int | None, limits: Limits, on_progress: OnProgress) -> None:
     """Takes a body to its end.
 
     Raises:
@@ -169,8 +185,7 @@ def _receive(
     """
     began, before = time.monotonic(), part.size
     on_progress(Progress(part.file.name, part.size, total))
-    # One read of the network at a time, so that a trickle cannot keep us here.
-    while data := response.read1(_CHUNK, decode_content=False):
+    for data in pieces:
         part.add(data)
         on_progress(Progress(part.file.name, part.size, total))
         _require_small(part, part.size, limits)
