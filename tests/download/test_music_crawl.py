@@ -272,6 +272,15 @@ def test_a_server_that_breaks_down_is_not_asked_for_all_the_rest(site, tmp_path)
     assert "/files/Jazz/5.mp3" not in site.paths
 
 
+def test_songs_that_nobody_asks_for_do_not_hide_that_a_server_is_down(site, tmp_path):
+    publish(site, [offer for pair in zip(songs(6), songs(6, "Rock"), strict=True) for offer in pair], "/all/")
+    for n in range(6):
+        site.answers[f"/files/Jazz/{n}.mp3"] = [(500, {})] * 99
+    with pytest.raises(EchelonError, match="3 songs in a row cannot be had"):
+        crawl(site, tmp_path, "/all/", genre="Jazz")
+    assert "/files/Jazz/3.mp3" not in site.paths
+
+
 def test_a_song_without_its_page_is_kept_without_its_licence(site, tmp_path, caplog):
     publish(site, songs(2))
     del site.files["/music/Jazz_0/"]

@@ -73,6 +73,25 @@ def test_what_says_nothing_is_unreadable_and_not_lost(info):
     assert (listing.tracks, len(listing.unreadable)) == ((), 1)
 
 
+@pytest.mark.parametrize("said", ["no json", "{", "[" * 100_000, '{"fileUrl": "' + "9" * 5000])
+def test_what_is_no_json_is_unreadable_and_not_lost(said):
+    listing = listing_in(f'<a data-track-info="{html.escape(said)}"></a>'.encode() + page(INFO), HERE)
+    assert (len(listing.tracks), listing.unreadable) == (1, (said,))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("begun", ["<a ", '<a href="', "<!--", "</a", "<![CDATA[", "&amp", "<a b='"])
+def test_a_page_that_never_ends_what_it_begins_is_read_at_once(begun):
+    """Parsers whose time grows with the square of it take days for what is allowed to come."""
+    assert listing_in(page(INFO) + begun.encode() * 100_000, HERE).tracks[0].url == INFO["fileUrl"]
+
+
+def test_a_page_that_is_deeper_than_pages_are_is_not_read():
+    with pytest.raises(DataError, match="more than 200 elements"):
+        listing_in(b"<div>" * 300 + page(INFO), HERE)
+    assert len(listing_in(b"<div>" * 100 + page(INFO), HERE).tracks) == 1
+
+
 @pytest.mark.parametrize(
     ("links", "following"),
     [
@@ -154,6 +173,13 @@ def test_names_tell_the_song():
     assert stem_of(Track("http://x/a%20b.ogg")).startswith("a_b-")
     assert stem_of(Track("http://x/")).startswith("song-")
     assert stem_of(Track("http://x/", name="AC/DC - T.N.T..mp3")).startswith("AC_DC_-_T.N.T-")
+
+
+def test_names_leave_room_for_what_downloads_add():
+    """File systems take 255 bytes, and some letters have four."""
+    stem = stem_of(Track("http://x/a.flac", title="\U0001d56c" * 300))
+    assert stem.startswith("\U0001d56c" * 40)
+    assert len(f"{stem}.flac.part.json".encode()) < 255
 
 
 def test_texts_lose_what_cannot_be_stored():

@@ -51,6 +51,14 @@ def songs_of(content: bytes) -> dict[str, Song]:
     return songs
 
 
+def json_of(text: str | bytes) -> Any:
+    """What a text of JSON says; None if it is none, or lists lie in lists so deep that Python does not read it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 class Manifest:
     """The manifest of a folder on this machine, to which songs are added one at a time; a killed writer leaves a valid
     one. One writer at a time may have it.
@@ -105,10 +113,7 @@ class Manifest:
 
 
 def _song(line: bytes, number: int) -> Song:
-    try:
-        said: Any = json.loads(line)
-    except ValueError:
-        said = None
+    said = json_of(line)
     known = {field.name for field in fields(Song)}
     if not isinstance(said, dict) or not known <= said.keys():
         raise DataError(f"line {number} is no song of a manifest: it needs the keys {', '.join(sorted(known))}")

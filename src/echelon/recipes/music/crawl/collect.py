@@ -49,9 +49,14 @@ def collect(
     failures = 0
     while tally.kept < wanted.count and (track := next(tracks, None)) is not None:
         try:
-            if (song := keeper.there(track)) is not None:
-                tally.there.append(song)
-                continue
+            song = keeper.there(track)
+        except Left as left:
+            tally.skip(track.url, left.reason, left.detail)
+            continue
+        if song is not None:
+            tally.there.append(song)
+            continue
+        try:
             name = f"{tally.kept + 1}/{wanted.count} {track.title or track.url.rpartition('/')[2]}"
             tally.fetched.append(keeper.bring(track, _named(name, on_progress)))
             failures = 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from echelon.errors import DataError
 from echelon.recipes.music.crawl.track import Track, plain
+from echelon.recipes.music.manifest import json_of
 
 ENDINGS = (".txt", ".csv", ".jsonl")
 _TEXTS = {"title": ("title",), "artist": ("artist",), "licence": ("licence", "license"), "page": ("page",)}
@@ -59,10 +59,7 @@ def _csv_rows(lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, object]]
 def _json_rows(lines: Iterable[str]) -> Iterator[tuple[str, Mapping[str, object]]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
+            row = json_of(line)
             yield f"line {number}", row if isinstance(row, dict) else {}
 
 

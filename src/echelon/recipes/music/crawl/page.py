@@ -8,20 +8,23 @@ links to creativecommons.org on the page of a song. Whatever else changes there,
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urldefrag, urljoin, urlsplit
 
-from echelon.errors import EchelonError
+from echelon.errors import DataError, EchelonError
 from echelon.recipes.music.crawl.track import Track, plain
+from echelon.recipes.music.manifest import json_of
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup
     from bs4.element import Tag
 
+_DEEPEST = 200
+"""How many elements may lie in each other. Questions about a page take as many times longer as it is deep."""
+_MISSING = "Beautiful Soup or lxml is not installed, which read listings: pip install 'echelon[music]'"
 _LICENCE = re.compile(r"https?://(www\.)?creativecommons\.org/(licenses|publicdomain)/", re.IGNORECASE)
 
 
@@ -38,7 +41,7 @@ def listing_in(content: bytes, url: str) -> Listing:
     """What a page of an address lists. A song whose genres it does not tell has that of the address, /genre/NAME.
 
     Raises:
-        EchelonError: Beautiful Soup is not installed.
+        EchelonError: as `_soup`.
     """
     soup = _soup(content)
     tracks, unreadable = [], []
@@ -56,7 +59,7 @@ def licence_in(content: bytes) -> str:
     """The licence that the page of a song names; "" if it names none, or several.
 
     Raises:
-        EchelonError: Beautiful Soup is not installed.
+        EchelonError: as `_soup`.
     """
     return _licence(_soup(content))
 
@@ -67,20 +70,32 @@ def genre_page(site: str, genre: str) -> str:
 
 
 def _soup(content: bytes) -> BeautifulSoup:
+    """
+    Raises:
+        EchelonError: Beautiful Soup or lxml is not installed. DataError: it is deeper than pages are.
+    """
     try:
         from bs4 import BeautifulSoup
+        from bs4.element import Tag
+        from bs4.exceptions import FeatureNotFound
     except ImportError:
-        raise EchelonError(
-            "Beautiful Soup is not installed, which reads listings: pip install 'echelon[music]'"
-        ) from None
-    return BeautifulSoup(content, "html.parser")
+        raise EchelonError(_MISSING) from None
+    try:
+        # Python's own parser takes days for some pages of 4 MB: its time grows with the square of what is not closed.
+        soup = BeautifulSoup(content, "lxml")
+    except FeatureNotFound:
+        raise EchelonError(_MISSING) from None
+    depths = {id(soup): 0}
+    for tag in soup.descendants:
+        if isinstance(tag, Tag):
+            depths[id(tag)] = depth = depths[id(tag.parent)] + 1
+            if depth > _DEEPEST:
+                raise DataError(f"more than {_DEEPEST} elements of the page lie in each other, so it is not read")
+    return soup
 
 
 def _track(item: Tag, said: str, url: str) -> Track | None:
-    try:
-        info = json.loads(said)
-    except ValueError:
-        return None
+    info = json_of(said)
     if not isinstance(info, dict) or not (sound := _text(info, "fileUrl") or _text(info, "playbackUrl")):
         return None
     page = _text(info, "url")

@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from echelon.errors import DataError
 
 SUFFIXES = (".mp3", ".ogg", ".flac", ".wav")
-_MOST_LETTERS = 60
+_MOST_BYTES = 180
+"""Of a name, to which a number, a suffix and what downloads add come; file systems take 255."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def stem_of(track: Track) -> str:
     if not track.name and (track.artist or track.title):
         name = " - ".join(filter(None, (track.artist, track.title)))
     stem = name[: -len(suffix)] if (suffix := _suffix_of(name)) else name
-    readable = re.sub(r"[^\w.()'&,+-]+", "_", stem).strip("._")[:_MOST_LETTERS]
+    readable = re.sub(r"[^\w.()'&,+-]+", "_", stem).strip("._")
+    readable = readable.encode()[:_MOST_BYTES].decode(errors="ignore")
     number = hashlib.sha256(track.url.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{readable or 'song'}-{number}"
 
