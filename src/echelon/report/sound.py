@@ -25,7 +25,7 @@ def sound_figure(samples: NDArray[np.float32], rate: int) -> Figure:
     """
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=SIZE)
-        figure.subplots_adjust(left=0.12, right=0.975, bottom=0.16, top=0.98, hspace=0.12)
+        figure.subplots_adjust(left=0.12, right=0.96, bottom=0.16, top=0.98, hspace=0.2)
         wave, tones = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
         seconds = len(samples) / rate
         low, high = envelope(samples)

@@ -19,20 +19,26 @@ from made_windows import music_dataset, tones
 from numpy.typing import NDArray
 
 import echelon
+from echelon.data.manifest import open_dataset
+from echelon.data.span import span_batches
 from echelon.driver import Place
 from echelon.errors import EchelonError
-from echelon.recipes.music.clips import CODES, RATE, SHOWN, clips, spread
+from echelon.recipes.music.clips import CODES, HEARD, RATE, SHOWN, clips, loud_beginning, restored, spread, stored
 from echelon.recipes.music.generate_command import SongOptions, generate
 from echelon.recipes.music.generation import GROUP
+from echelon.recipes.music.generation import generate as generate_codes
 from echelon.recipes.music.learner import MusicLearner
 from echelon.recipes.music.made import made_song, write_song
+from echelon.recipes.music.mulaw import decode
 from echelon.recipes.music.recipe import MusicRecipe
 from echelon.recipes.music.settings import TrainOptions, learner_for
 from echelon.recipes.music.songs import MADE, groups_of
+from echelon.recipes.music.wavenet import WaveNet
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.run import RunFolder
 from echelon.train.sampled import Sampled
+from echelon.train.trained import load_trained
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -56,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     songs = {"train": tones(3, 900, RATE_OF_SONGS), "test": tones(1, 300, RATE_OF_SONGS, 1)}
     dataset = music_dataset(folder / "dataset", songs, rate=RATE_OF_SONGS)
     options = TrainOptions(residual=8, skip=8, stacks=1, layers=5, lr=0.02)
-    config = RunConfig(epochs=2, batch_size=4, eval_every="3steps").resolved(1)
+    config = RunConfig(epochs=2, batch_size=4, eval_every="4steps").resolved(1)
     return echelon.fit(learner_for(dataset, options, config), dataset, config, run=folder / "run").url
 
 
@@ -87,8 +93,13 @@ def test_songs_are_files_and_told_of(run, tmp_path):
 
 
 def test_songs_are_the_same_on_any_threads_and_by_tasks_of_spark(run, tmp_path, spark: SparkSession):
+    """Also such that go on from a clip."""
+    start = str(tmp_path / "clip.wav")
+    write_song(tmp_path / "clip.wav", made_song(0.3, RATE_OF_SONGS, 1), RATE_OF_SONGS)
+
     def made(name: str, place: Place, threads: int | None = None) -> list[NDArray[np.int16]]:
-        generate(run, str(tmp_path / name), SongOptions(songs=5, seconds=0.3, threads=threads), place)
+        options = SongOptions(songs=5, seconds=0.3, threads=threads, start=start, start_seconds=0.2)
+        generate(run, str(tmp_path / name), options, place)
         return songs_in(tmp_path / name)
 
     alone, shared, tasks = made("alone", HERE, 1), made("shared", HERE, 4), made("tasks", Place(workers=2))
@@ -187,7 +198,19 @@ def _started(run: str, out: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_one_song_needs_no_spark(run, tmp_path):
+def test_songs_need_no_spark(run, tmp_path, monkeypatch):
+    def refuse(*arguments: object, **named: object) -> None:
+        raise AssertionError("Spark is started")
+
+    monkeypatch.setattr("echelon.spark.session.session", refuse)
+    generate(run, str(tmp_path), SongOptions(songs=2, seconds=0.1), Place(master="local[4]"))
+    assert len(songs_in(tmp_path)) == 2
+    with pytest.raises(AssertionError, match="Spark is started"):
+        generate(run, str(tmp_path / "tasks"), SongOptions(), Place(workers=2))
+
+
+@pytest.mark.slow
+def test_the_command_for_one_song_imports_nothing_of_spark(run, tmp_path):
     process = _started(run, tmp_path / "out", "--seconds", "0.1")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -242,9 +265,15 @@ def test_each_evaluation_has_a_clip_in_the_report(run):
     samples = [Sampled(folder.storage, event["path"], event["step"]) for event in folder.events()
                if event["kind"] == "sample"]  # fmt: skip
     assert [sample.step for sample in samples] == steps
-    assert len(samples[0].arrays[CODES]) == 2 * int(samples[0].arrays[RATE]) == 2 * RATE_OF_SONGS
-    learner = folder.learner
+    arrays, learner = samples[-1].arrays, folder.learner
     assert isinstance(learner, MusicLearner)
+    assert len(arrays[CODES]) == 2 * int(arrays[RATE]) == 2 * RATE_OF_SONGS
+    heard = int(arrays[HEARD])
+    np.testing.assert_array_equal(arrays[CODES][:heard], restored(learner.beginning))
+    model = load_trained(folder).model
+    assert isinstance(model, WaveNet)
+    new = generate_codes(model, 2 * RATE_OF_SONGS - heard, start=restored(learner.beginning))
+    np.testing.assert_array_equal(arrays[CODES][heard:], new)
     (shown,) = MusicRecipe().samples(learner, samples)
     from echelon.report.page import run_page
     from echelon.report.recorded import read_run
@@ -254,6 +283,19 @@ def test_each_evaluation_has_a_clip_in_the_report(run):
     assert page.count("data:audio/wav;base64,UklGR") == len(steps)
     assert page.count('aria-label="sound: step') == len(steps)
     assert "Songs on the way" in page
+
+
+def test_clips_go_on_from_the_loudest_beginning_of_the_songs_held_back(run):
+    dataset = open_dataset(RunFolder(run).asked["dataset"]["url"])
+    (batch,) = span_batches(dataset, "test", None, 0, dataset.rows("test"), 100)
+    wanted = {bytes(codes[: min(length, 200)].tolist()): float((decode(codes[: min(length, 200)].numpy()) ** 2).sum())
+              for codes, length in zip(batch["samples"], batch.lengths["samples"].tolist(), strict=True)}  # fmt: skip
+    found = loud_beginning(dataset, "test", 800)
+    assert wanted[bytes(found)] == max(wanted.values()) > min(wanted.values())
+    assert len(found) <= 200
+    np.testing.assert_array_equal(restored(stored(found)), found)
+    assert len(restored(stored(found[:0]))) == 0
+    assert np.ptp(decode(found)) > 1
 
 
 def test_of_many_clips_some_are_shown_and_the_others_named(run):

@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from echelon.data.manifest import Dataset
+from echelon.data.span import span_batches
 from echelon.errors import DataError
+from echelon.recipes.music.columns import SAMPLES
 from echelon.recipes.music.mulaw import decode
 from echelon.recipes.music.wav import wav_of
 from echelon.recipes.music.wavenet import WaveNet
 from echelon.report.exhibits import Clip, Clips, Exhibit
 from echelon.train.sampled import Sampled
 
-CODES, RATE = "codes", "rate"
-"""Arrays of what was made: the codes, uint8 [samples], and how many of them are a second, int64 []."""
-SECONDS = 2.0
+CODES, RATE, HEARD = "codes", "rate", "heard"
+"""Arrays of what was made: the codes, uint8 [samples]; how many of them are a second, and how many of the first ones
+were given, int64 [].
+"""
+SECONDS, HEARD_SECONDS = 2.0, 0.25
+_LOOKED_AT = 64
 SHOWN, NAMED = 10, 30
 _log = logging.getLogger(__name__)
 
 
-def make_clip(model: nn.Module, rate: int) -> Mapping[str, NDArray[np.generic]]:
-    """The beginning of the song with the seed 0, so that those of one run differ by what it has learned only.
+def loud_beginning(dataset: Dataset, split: str, rate: int) -> NDArray[np.uint8]:
+    """Codes that clips go on from: the beginning of the loudest of the first windows of a split, uint8 [at most
+    rate / 4].
+
+    From silence it can take long until there is something to be heard.
+    """
+    length, rows = round(HEARD_SECONDS * rate), min(dataset.rows(split), _LOOKED_AT)
+    found = [np.empty(0, np.uint8)]
+    for batch in span_batches(dataset, split, (SAMPLES,), 0, rows, _LOOKED_AT):
+        ends = batch.lengths[SAMPLES].tolist()
+        found += [codes[: min(end, length)] for codes, end in zip(batch[SAMPLES].numpy(), ends, strict=True)]
+    return max(found, key=lambda codes: float((decode(codes) ** 2).sum()))
+
+
+def stored(codes: NDArray[np.uint8]) -> str:
+    """Codes as a text that a run can keep; "" for none."""
+    return base64.b64encode(zlib.compress(codes.tobytes(), 9)).decode() if len(codes) else ""
+
+
+def restored(text: str) -> NDArray[np.uint8]:
+    """The codes of `stored`."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)) if text else b"", np.uint8)
+
+
+def make_clip(model: nn.Module, rate: int, heard: NDArray[np.uint8]) -> Mapping[str, NDArray[np.generic]]:
+    """The song with the seed 0 that goes on from what is heard, so that those of one run differ by what it has learned
+    only.
 
     Raises:
         EchelonError: numba is not installed.
@@ -32,7 +65,8 @@ def make_clip(model: nn.Module, rate: int) -> Mapping[str, NDArray[np.generic]]:
     from echelon.recipes.music.generation import generate
 
     assert isinstance(model, WaveNet)
-    return {CODES: generate(model, round(SECONDS * rate)), RATE: np.array(rate)}
+    song = generate(model, round(SECONDS * rate) - len(heard), start=heard)
+    return {CODES: np.concatenate([heard, song]), RATE: np.array(rate), HEARD: np.array(len(heard))}
 
 
 def clips(samples: Sequence[Sampled]) -> Iterator[Exhibit]:
@@ -41,9 +75,10 @@ def clips(samples: Sequence[Sampled]) -> Iterator[Exhibit]:
     clips = [clip for clip in map(_clip, shown) if clip is not None]
     if not clips:
         return
+    rest = _rest([sample.step for sample in samples if sample not in shown])
     lead = (
-        f"{SECONDS:g} seconds from silence at each evaluation, drawn with the same random numbers: they differ by what "
-        f"the model had learned.{_rest([sample.step for sample in samples if sample not in shown])}"
+        f"{SECONDS:g} seconds at each evaluation, which go on from one beginning and are drawn with the same random "
+        f"numbers: they differ by what the model had learned.{rest}"
     )
     yield Clips("Songs on the way", lead, clips)
 
@@ -68,10 +103,11 @@ def _rest(steps: Sequence[int]) -> str:
 def _clip(sample: Sampled) -> Clip | None:
     try:
         arrays = sample.arrays
-        codes, rate = arrays[CODES].astype(np.uint8), int(arrays[RATE].item())
+        codes, rate, heard = arrays[CODES].astype(np.uint8), int(arrays[RATE].item()), int(arrays[HEARD].item())
     except (DataError, KeyError) as error:
         _log.warning("the report leaves out what was made at step %d: %s", sample.step, error)
         return None
-    sound = decode(codes)
-    loud = f"peak {float(np.abs(sound).max()):.2f}, root mean square {float(np.sqrt((sound**2).mean())):.3f}"
-    return Clip(f"step {sample.step:,}", sound, rate, wav_of(codes, rate), loud)
+    sound, new = decode(codes), decode(codes[heard:])
+    loud = f"peak {float(np.abs(new).max()):.2f}, root mean square {float(np.sqrt((new**2).mean())):.3f}"
+    caption = f"{heard / rate:.2f} s of a song, then new: {loud}"
+    return Clip(f"step {sample.step:,}", sound, rate, wav_of(codes, rate), caption)

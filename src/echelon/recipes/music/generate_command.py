@@ -6,12 +6,12 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import echelon
 from echelon.data.files import files_at
-from echelon.data.storage import open_storage
+from echelon.data.storage import Storage, open_storage
 from echelon.driver import Place
 from echelon.errors import DataError, EchelonError
 from echelon.recipes.music.audio import check_decoders
@@ -82,41 +82,56 @@ def generate(
 ) -> str:
     """Makes new songs, as WAV files of 16 bits and a songs.json that says how they were made."""
     # Compiles nothing yet, but takes what only this command needs.
-    from echelon.recipes.music.songs import MADE, Order, check_free
+    from echelon.recipes.music.songs import MADE, check_free
 
-    folder, target = RunFolder(run), open_storage(out)
+    target = open_storage(out)
+    order = _order(run, target, options, place)
+    check_free(target, overwrite)
+    begun = time.monotonic()
+    made = _made(order, options, place)
+    took = time.monotonic() - begun
+    target.write_json(MADE, _told(order, options, made))
+    seconds = options.songs * order.samples / order.rate
+    return (
+        f"{len(made):,} song{'s' if len(made) > 1 else ''} in {target.url}: {seconds:,.1f} s of new sound in "
+        f"{took:,.1f} s, {seconds / took:.2f} × real time"
+    )
+
+
+def _order(run: str, target: Storage, options: SongOptions, place: Place) -> Order:
+    """
+    Raises:
+        EchelonError: there is no such run, or what is wanted of it cannot be had.
+    """
+    from echelon.recipes.music.songs import Order
+
+    folder = RunFolder(run)
     learner = folder.learner
     if not isinstance(learner, MusicLearner):
         raise EchelonError(f"{folder.url} is a run of {type(learner).__name__}, which makes no songs")
-    samples = _samples_of(options, learner.sample_rate)
     if place.on_spark and options.threads is not None:
         raise EchelonError(
             f"--threads {options.threads} is for songs that are made here, and --workers or --master have them made by "
             "tasks of Spark: leave one of them out"
         )
-    checkpoint = newest_of(folder)
+    rate = learner.sample_rate
+    samples = _samples_of(options, rate)
     start = None if options.start == SILENCE else _clip(options.start, options.start_seconds, learner)
-    check_free(target, overwrite)
-    order = Order(folder.url, checkpoint, learner.sample_rate, samples, options.drawing, start, options.weights, target)
-    begun = time.monotonic()
-    made = _made(order, options, place)
-    took = time.monotonic() - begun
-    told = {
-        "run": folder.url,
-        "step": checkpoint.step,
-        "rate": learner.sample_rate,
+    return Order(folder.url, newest_of(folder), rate, samples, options.drawing, start, options.weights, target)
+
+
+def _told(order: Order, options: SongOptions, made: Sequence[Made]) -> Mapping[str, Any]:
+    """How songs were made."""
+    return {
+        "run": order.run,
+        "step": order.checkpoint.step,
+        "rate": order.rate,
         "options": asdict(options),
-        "start_seconds": 0.0 if start is None else len(start) / learner.sample_rate,
+        "start_seconds": 0.0 if order.start is None else len(order.start) / order.rate,
         "songs": list(made),
         "echelon": echelon.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    target.write_json(MADE, told)
-    seconds = options.songs * samples / learner.sample_rate
-    return (
-        f"{len(made):,} song{'s' if len(made) > 1 else ''} in {target.url}: {seconds:,.1f} s of new sound in "
-        f"{took:,.1f} s, {seconds / took:.2f} × real time"
-    )
 
 
 def _samples_of(options: SongOptions, rate: int) -> int:

@@ -45,7 +45,8 @@ class MusicLearner(Learner):
 
     sample_rate, window, context, normalised: of the windows that it was trained on, see `Form`. total_steps: of the
     whole training, for the schedule. pairs: how often codes followed each other in training, as `baselines.packed`
-    gives it. The other fields are explained at `TrainOptions`.
+    gives it. beginning: what clips go on from, as `clips.stored` gives it. The other fields are explained at
+    `TrainOptions`.
     """
 
     columns: ClassVar[tuple[str, ...] | None] = (SAMPLES, CONTEXT)
@@ -65,6 +66,7 @@ class MusicLearner(Learner):
     lr: float = 4e-3
     schedule: str = "one-cycle"
     warmup: float = 0.1
+    beginning: str = ""
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -137,9 +139,9 @@ class MusicLearner(Learner):
 
     def sample(self, model: nn.Module) -> Mapping[str, np.ndarray]:
         """A clip of a new song, as codes; see `clips`."""
-        from echelon.recipes.music.clips import make_clip
+        from echelon.recipes.music.clips import make_clip, restored
 
-        return make_clip(model, self.sample_rate)
+        return make_clip(model, self.sample_rate, restored(self.beginning))
 
     def predict(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | list[str]]:
         """How many bits the codes of each window take under the model, a mean, float32 [n], and how many codes these

@@ -11,9 +11,11 @@ from typing import Any, Literal
 from echelon.data.manifest import Dataset
 from echelon.errors import EchelonError
 from echelon.recipes.music.baselines import packed
+from echelon.recipes.music.clips import loud_beginning, stored
 from echelon.recipes.music.columns import PAIR_COUNTS, form_of
 from echelon.recipes.music.learner import MusicLearner
 from echelon.train.config import RunConfig, option
+from echelon.train.evaluate import evaluation_split
 from echelon.train.schedules import SCHEDULES, total_steps
 
 _log = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> M
         DataError: the dataset is not one of music, or has no rows to train on.
     """
     form, sizes, steps = form_of(dataset), options.sizes, total_steps(dataset, config)
+    heard = evaluation_split(dataset, config.eval_split) or dataset.splits[0]
     learner = MusicLearner(
         sample_rate=form.rate,
         window=form.window,
@@ -103,6 +106,7 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> M
         lr=options.lr,
         schedule=options.schedule,
         warmup=options.warmup,
+        beginning=stored(loud_beginning(dataset, heard, form.rate)),
     )
     sees = learner.model().receptive_field
     if form.context < sees:
