@@ -16,8 +16,9 @@ demo: setup
 	rm -rf echelon-demo
 	$(BIN)/echelon demo
 
+# Two processes, each with files of its own: many tests wait for processes that they have started.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: setup
 	$(BIN)/python -m pytest -m ''
