@@ -207,6 +207,12 @@ def test_a_full_or_forbidden_disk_is_a_storage_error(tmp_path: Path) -> None:
         open_storage(str(tmp_path / "file")).write("x", b"1")
 
 
+def test_a_folder_or_bucket_that_cannot_be_made_is_a_storage_error(s3: str) -> None:
+    for url in ("/proc/songs", f"{s3}-that-nobody-made/songs"):
+        with pytest.raises(StorageError, match=f"cannot write {url}/a"):
+            open_storage(url).write("a", b"b")
+
+
 def test_urls_that_cannot_be_meant_are_refused() -> None:
     with pytest.raises(DataError, match="unknown scheme 'ftp'"):
         open_storage("ftp://host/x")

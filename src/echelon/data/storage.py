@@ -200,7 +200,9 @@ class Storage:
         """Errors of the file system as errors that name the operation and the URL."""
         try:
             yield
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if action == "write":
+                raise StorageError(f"cannot write {self.url_of(path)}: {error}") from None
             raise FileNotFoundError(f"there is no file {self.url_of(path)}") from None
         except StorageError:
             raise
