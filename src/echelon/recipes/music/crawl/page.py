@@ -9,7 +9,8 @@ links to creativecommons.org on the page of a song. Whatever else changes there,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urldefrag, urljoin, urlsplit
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from bs4 import BeautifulSoup
     from bs4.element import Tag
 
-_DEEPEST = 200
+_INFO, _GENRE, _LINK = "data-track-info", ".ptxt-genre", "a[href], a[rel~=license], link[rel~=license]"
+_DEEPEST = 100
 """How many elements may lie in each other. Questions about a page take as many times longer as it is deep."""
 _MISSING = "Beautiful Soup or lxml is not installed, which read listings: pip install 'echelon[music]'"
 _LICENCE = re.compile(r"https?://(www\.)?creativecommons\.org/(licenses|publicdomain)/", re.IGNORECASE)
@@ -44,14 +46,25 @@ def listing_in(content: bytes, url: str) -> Listing:
         EchelonError: as `_soup`.
     """
     soup = _soup(content)
+    genres, links = _by_song(soup.select(_GENRE)), _by_song(soup.select(_LINK))
     tracks, unreadable = [], []
-    for item in soup.select("[data-track-info]"):
-        said = str(item["data-track-info"])
-        track = _track(item, said, url)
-        if track is None:
+    for item in soup.select(f"[{_INFO}]"):
+        said = str(item[_INFO])
+        info = json_of(said)
+        if not isinstance(info, dict) or not (sound := _text(info, "fileUrl") or _text(info, "playbackUrl")):
             unreadable.append(said)
-        else:
-            tracks.append(track)
+            continue
+        page = _text(info, "url")
+        track = Track(
+            url=_joined(url, sound),
+            title=_text(info, "title"),
+            artist=_text(info, "artistName"),
+            licence=_licence(links[id(item)]),
+            genres=tuple(_genres(genres[id(item)])) or _genre_of(url),
+            page=_joined(url, page) if page else "",
+            name=_text(info, "fileName"),
+        )
+        tracks.append(track)
     return Listing(tuple(tracks), _next(soup, url), tuple(unreadable))
 
 
@@ -61,7 +74,7 @@ def licence_in(content: bytes) -> str:
     Raises:
         EchelonError: as `_soup`.
     """
-    return _licence(_soup(content))
+    return _licence(_soup(content).select(_LINK))
 
 
 def genre_page(site: str, genre: str) -> str:
@@ -94,20 +107,13 @@ def _soup(content: bytes) -> BeautifulSoup:
     return soup
 
 
-def _track(item: Tag, said: str, url: str) -> Track | None:
-    info = json_of(said)
-    if not isinstance(info, dict) or not (sound := _text(info, "fileUrl") or _text(info, "playbackUrl")):
-        return None
-    page = _text(info, "url")
-    return Track(
-        url=_joined(url, sound),
-        title=_text(info, "title"),
-        artist=_text(info, "artistName"),
-        licence=_licence(item),
-        genres=tuple(_genres(item)) or _genre_of(url),
-        page=_joined(url, page) if page else "",
-        name=_text(info, "fileName"),
-    )
+def _by_song(tags: Iterable[Tag]) -> defaultdict[int, list[Tag]]:
+    """Elements by the identity of the song's element that they lie in, the nearest; each is looked at once."""
+    of: defaultdict[int, list[Tag]] = defaultdict(list)
+    for tag in tags:
+        if (item := next((above for above in tag.parents if above.has_attr(_INFO)), None)) is not None:
+            of[id(item)].append(tag)
+    return of
 
 
 def _text(info: dict[str, Any], key: str) -> str:
@@ -115,8 +121,8 @@ def _text(info: dict[str, Any], key: str) -> str:
     return plain(value) if isinstance(value, str) else ""
 
 
-def _genres(item: Tag) -> Iterator[str]:
-    for place in item.select(".ptxt-genre"):
+def _genres(places: Iterable[Tag]) -> Iterator[str]:
+    for place in places:
         links = [link.get_text(" ", strip=True) for link in place.select("a")]
         yield from filter(None, map(plain, links or place.get_text(" ").split(",")))
 
@@ -126,10 +132,10 @@ def _genre_of(url: str) -> tuple[str, ...]:
     return (unquote(found[1]).replace("_", " "),) if found else ()
 
 
-def _licence(place: BeautifulSoup | Tag) -> str:
-    said = {str(link.get("href", "")) for link in place.select("a[rel~=license], link[rel~=license]")}
-    links = said or {str(link["href"]) for link in place.select("a[href]") if _LICENCE.match(str(link["href"]))}
-    return links.pop() if len(links) == 1 else ""
+def _licence(links: Sequence[Tag]) -> str:
+    said = {str(link.get("href", "")) for link in links if "license" in link.get_attribute_list("rel")}
+    named = said or {address for link in links if _LICENCE.match(address := str(link.get("href", "")))}
+    return named.pop() if len(named) == 1 else ""
 
 
 def _next(soup: BeautifulSoup, url: str) -> str | None:
