@@ -70,7 +70,7 @@ def logits_of_window(model: WaveNet, codes: Tensor) -> Tensor:
 class StepByStep:
     """A model that remembers, in PyTorch: each layer its inputs over its dilation."""
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __init__(self, model: WaveNet) -> None:
         self._model = model
         self._skip = model.mix.in_channels
@@ -81,7 +81,7 @@ class StepByStep:
         self._projections = [_together(block) for block in blocks]
         self._time = 0
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def feed(self, code: int) -> Tensor:
         """The logits of what follows one more code, float32 [classes]."""
         model, x = self._model, self._model.embed.weight[code]
