@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 """Statuses after which it is worth asking again."""
+_NUMBER = "[0-9]{1,18}"
+"""Python takes no numbers of thousands of digits, and no file has so many bytes."""
 
 
 def status_of(response: BaseHTTPResponse) -> str:
@@ -23,7 +25,7 @@ def validator_of(response: BaseHTTPResponse) -> str | None:
 
 
 def start_of(response: BaseHTTPResponse) -> int | None:
-    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    found = re.match(rf"bytes ({_NUMBER})-", response.headers.get("Content-Range", ""))
     return int(found[1]) if found else None
 
 
@@ -32,4 +34,4 @@ def total_of(response: BaseHTTPResponse) -> int | None:
     said = response.headers.get("Content-Length") if response.status == 200 else None
     if said is None:
         said = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(said) if said.isdecimal() else None
+    return int(said) if re.fullmatch(_NUMBER, said) else None

@@ -17,7 +17,7 @@ from echelon.download.failure import Oversized, Refused
 from echelon.download.file import File
 from echelon.download.limits import Limits
 from echelon.download.part import Part
-from echelon.errors import DataError
+from echelon.errors import DataError, EchelonError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -100,7 +100,7 @@ def _try(pool: PoolManager, part: Part, limits: Limits, on_progress: OnProgress,
 
     response = None
     try:
-        response = pool.request("GET", part.file.url, headers={**pool.headers, **_rest_of(part)}, preload_content=False)
+        response = _asked(pool, part)
         _require_whole(part, watch)
         if response.status == 416 and total_of(response) == part.size:
             return
@@ -113,6 +113,23 @@ def _try(pool: PoolManager, part: Part, limits: Limits, on_progress: OnProgress,
     finally:
         if response is not None:
             response.close()
+
+
+def _asked(pool: PoolManager, part: Part) -> BaseHTTPResponse:
+    """The answer to a question for the rest of a file, before its body.
+
+    Raises:
+        HTTPError: there is none. EchelonError: it leads to no address.
+    """
+    from urllib3.exceptions import HTTPError
+
+    try:
+        return pool.request("GET", part.file.url, headers={**pool.headers, **_rest_of(part)}, preload_content=False)
+    except HTTPError:
+        raise
+    except ValueError as error:
+        # Of Python's own module for addresses, which urllib3 lets pass.
+        raise EchelonError(f"{part.file.shown_url} is, or leads to, no address: {error}") from None
 
 
 def _require_whole(part: Part, watch: Watch) -> None:
