@@ -346,6 +346,14 @@ def test_addresses_of_a_list_that_are_none_are_told_and_the_others_come(site, tm
     assert "3  it cannot be downloaded" in said
 
 
+def test_half_a_letter_in_an_address_of_a_list_does_not_matter(site, tmp_path):
+    """JSON can say what no file can hold."""
+    site.files |= {"/a%20b.mp3": wav(1)}
+    (tmp_path / "a.jsonl").write_text(f'{{"url": "{site.url}/a\\ud800b.mp3"}}\n')
+    crawl(site, tmp_path / "home", str(tmp_path / "a.jsonl"))
+    check_whole(tmp_path / "home")
+
+
 def test_an_address_that_a_list_has_twice_comes_once(site, tmp_path):
     site.files["/a.mp3"] = wav(1)
     (tmp_path / "a.txt").write_text(f"{site.url}/a.mp3\n" * 2)

@@ -68,6 +68,16 @@ def test_a_site_whose_robots_txt_cannot_be_had_is_closed(site):
     assert "/a" not in site.paths
 
 
+def test_a_robots_txt_that_leads_in_a_circle_closes_the_site_and_is_asked_once(site):
+    site.files["/a"] = b"1"
+    site.leads["/robots.txt"] = "/robots.txt"
+    asking = visitor(site)
+    for _ in range(2):
+        with pytest.raises(Forbidden, match=r"robots\.txt cannot be read, .* leads from one address to the next"):
+            asking.page(f"{site.url}/a")
+    assert len(site.paths) == 6
+
+
 def test_a_page_that_says_that_there_is_no_robots_txt_has_no_rules(site):
     site.files.update({"/robots.txt": b"<html><body>Not found</body></html>", "/a": b"1"})
     assert visitor(site).page(f"{site.url}/a").content == b"1"

@@ -10,13 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from echelon.download.failure import Forbidden, Oversized, Refused, Unreachable
+from echelon.download.failure import Forbidden, Refused, Unreachable
 from echelon.download.fetch import fetch
 from echelon.download.file import File
 from echelon.download.limits import Limits
 from echelon.download.robots import Robots
 from echelon.download.transfer import OnProgress, OnRequest
-from echelon.errors import EchelonError
+from echelon.errors import EchelonError, StorageError
 
 PAGE_BYTES = 4 << 20
 _ROBOTS_BYTES = 1 << 20
@@ -113,7 +113,11 @@ class Visitor:
             return Robots.of(self._read(url, replace(self.limits, most_bytes=_ROBOTS_BYTES), request).content)
         except Refused:
             return Robots.open()
-        except (Unreachable, Oversized, Forbidden) as error:
+        except StorageError as error:
+            if not isinstance(error, Unreachable):
+                raise
+            return Robots.closed(str(error))
+        except EchelonError as error:
             return Robots.closed(str(error))
 
     def _wait(self, url: str, pause: float) -> None:

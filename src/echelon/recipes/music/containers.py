@@ -60,7 +60,10 @@ def is_mpeg_frame(head: bytes) -> bool:
 def _end_of_ogg(file: BinaryIO, head: bytes, size: int) -> End:
     file.seek(max(0, size - 2 * _MOST_OGG_PAGE))
     tail = file.read()
-    page = tail[max(0, tail.rfind(_OGG)) :]
+    start = tail.rfind(_OGG)
+    if start < 0:
+        return End(is_cut=True)
+    page = tail[start:]
     segments = page[_OGG_HEAD : _OGG_HEAD + page[26]] if len(page) >= _OGG_HEAD else b""
     is_whole = len(page) >= _OGG_HEAD + len(segments) + sum(segments) and len(segments) == page[26]
     # The first one has the number of its stream, too.
@@ -77,9 +80,10 @@ def _behind_mpeg(file: BinaryIO, size: int) -> str | None:
     if place < 0 or not is_mpeg_frame(frame):
         return None
     flags = _number(frame, place + 4, 4)
-    if not flags & 2:
+    # Only by how many frames it says that there are, decoders end; only by the bytes we know where that is.
+    if flags & 3 != 3:
         return None
-    end = start + _number(frame, place + (12 if flags & 1 else 8), 4)
+    end = start + _number(frame, place + 12, 4)
     file.seek(_behind_tags(file, end))
     if not end > start or not is_mpeg_frame(file.read(4)):
         return None

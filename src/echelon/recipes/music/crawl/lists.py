@@ -70,7 +70,7 @@ def _track(row: Mapping[str, object], place: str, on_problem: OnProblem) -> Trac
         return None
     texts = {name: next(filter(None, (_text(row, key) for key in keys)), "") for name, keys in _TEXTS.items()}
     genres = tuple(filter(None, (plain(part) for part in _text(row, "genre").split(";"))))
-    return Track(url=url.strip(), genres=genres, **texts)
+    return Track(url=plain(url), genres=genres, **texts)
 
 
 def _text(row: Mapping[str, object], key: str) -> str:
