@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 import echelon
 from echelon.data.manifest import open_dataset
 from echelon.data.span import span_batches
+from echelon.data.storage import open_storage
 from echelon.driver import Place
 from echelon.errors import EchelonError
 from echelon.recipes.music.clips import CODES, HEARD, RATE, SHOWN, clips, loud_beginning, restored, spread, stored
@@ -141,6 +142,15 @@ def test_songs_are_only_replaced_if_that_is_asked_for(run, tmp_path):
     generate(run, str(tmp_path), SongOptions(seconds=0.1, seed=1), HERE, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "song-000.wav", MADE]
     assert not np.array_equal(songs_in(tmp_path)[0], before[0])
+
+
+def test_songs_go_to_an_object_store_and_are_replaced_there(run, tmp_path, s3):
+    out = f"{s3}/{tmp_path.name}"
+    for songs in (2, 1):
+        generate(run, out, SongOptions(songs=songs, seconds=0.1), HERE, overwrite=True)
+        files = [entry.path for entry in open_storage(out).list()]
+        assert files == [*(f"song-{number:03d}.wav" for number in range(songs)), MADE]
+    assert open_storage(out).read("song-000.wav").startswith(b"RIFF")
 
 
 def test_a_clip_that_is_no_sound_is_refused_before_anything_is_replaced(run, tmp_path):
