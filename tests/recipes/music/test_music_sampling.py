@@ -248,6 +248,12 @@ def test_a_model_that_has_diverged_is_refused():
         model.mix.weight[0, 0] = math.nan
     with pytest.raises(EchelonError, match=r"mix\.weight are not finite"):
         generate(model, 10)
+    model = network(residual=8, skip=8, stacks=1, layers=2)
+    with torch.no_grad():
+        model.mix.weight.fill_(1e30)
+        model.out.weight.fill_(1e30)
+    with pytest.raises(EchelonError, match="training has diverged"):
+        generate(model, 10)
 
 
 def test_a_wav_file_has_16_bits_and_stays_in_range():

@@ -66,21 +66,16 @@ def songs_of(
     last, songs = np.repeat(before[-1:], len(numbers)), np.empty((len(numbers), samples), np.uint8)
     none, unwanted = np.empty((len(numbers), 0), np.uint8), np.empty((len(numbers), 0, classes), np.float32)
     temperature = 0.0 if drawing.temperature < COLDEST else drawing.temperature
+    top_k = min(drawing.top_k or classes, classes)
     for begin in range(0, samples, _AT_ONCE):
         end = min(samples, begin + _AT_ONCE)
         uniforms = np.stack([drawing.uniforms(number, begin, end) for number in numbers])
         codes = np.empty((len(numbers), end - begin), np.uint8)
-        go_on(
-            places_of(weights, memory),
-            memory,
-            last,
-            none,
-            uniforms,
-            temperature,
-            min(drawing.top_k or classes, classes),
-            codes,
-            unwanted,
-        )
+        go_on(places_of(weights, memory), memory, last, none, uniforms, temperature, top_k, codes, unwanted)
+        if not np.isfinite(memory.logits).all():
+            raise EchelonError(
+                "the network says what are no numbers, so large are its weights: its training has diverged"
+            )
         songs[:, begin:end] = codes
         if progress is not None:
             progress(end)
