@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +102,21 @@ def test_the_end_waits_only_for_so_long(tmp_path, monkeypatch):
 
 def test_a_sample_that_is_gone_or_damaged_is_named(tmp_path: Path, dataset: Dataset):
     storage = RunFolder(str(tmp_path)).storage
-    storage.write("samples/1-7.npz", b"PK\x03\x04 half")
-    for path in ("samples/1-7.npz", "samples/1-8.npz"):
-        with pytest.raises(DataError, match="made at step 7 cannot be read any more"):
-            _ = Sampled(storage, path, 7).arrays
+    file = io.BytesIO()
+    np.savez(file, one=np.arange(5))
+    for content in (b"", b"PK\x03\x04 half", *_damaged(file.getvalue())):
+        storage.write("samples/1-7.npz", content)
+        try:
+            assert list(Sampled(storage, "samples/1-7.npz", 7).arrays) == ["one"]
+        except DataError as error:
+            assert "made at step 7 cannot be read any more" in str(error)  # noqa: PT017
+        else:
+            assert len(content) == len(file.getvalue())
+    with pytest.raises(DataError, match="made at step 7 cannot be read any more"):
+        _ = Sampled(storage, "samples/1-8.npz", 7).arrays
+
+
+def _damaged(content: bytes) -> Iterator[bytes]:
+    """With one byte turned over, which not all of them tell."""
+    for place in range(len(content)):
+        yield content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]

@@ -54,7 +54,7 @@ class Sampled:
         try:
             with np.load(io.BytesIO(self.storage.read(self.path)), allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        except (FileNotFoundError, ValueError, zipfile.BadZipFile) as error:
+        except (FileNotFoundError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
             raise DataError(f"what was made at step {self.step:,} cannot be read any more: {error}") from None
 
 
