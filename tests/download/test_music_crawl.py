@@ -381,8 +381,10 @@ def test_two_crawls_do_not_share_a_folder(site, tmp_path):
 
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
+# What is started in the background ignores it, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from echelon.recipes.music.crawl.command import crawl
 print(crawl(sys.argv[1], Path(sys.argv[2]), pause=0.0))
 """

