@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from echelon.data.cells import encode
 from echelon.data.manifest import open_dataset
+from echelon.data.part_writer import PartWriter
 from echelon.data.schema import Column, Schema
 from echelon.data.span import span_batches
+from echelon.data.storage import open_storage
 from echelon.data.write import write_dataset
 
 SCHEMA = Schema(
@@ -54,3 +57,19 @@ def test_a_split_without_rows_is_a_file_too(tmp_path: Path) -> None:
     dataset = write_dataset(str(tmp_path / "d"), SCHEMA, {"train": [rows()], "test": [empty]})
     assert dataset.rows("train") == ROWS
     assert "test" not in dataset.splits or dataset.rows("test") == 0
+
+
+def test_the_codecs_depend_on_the_rows_and_not_on_how_they_came(tmp_path: Path) -> None:
+    """Rows of other parts lie in the same memory, when Spark hands a task many at once."""
+    schema = Schema((Column("x", "uint8", (64,)), Column("song", "uint8", (None,))))
+    noise = np.random.default_rng(0).integers(0, 256, (ROWS, 64), dtype=np.uint8)
+    flat = np.zeros((40 * ROWS, 64), np.uint8)
+    values = np.concatenate([flat, noise, flat])
+    many = encode(schema, {"x": values, "song": list(values)})
+    alone = encode(schema, {"x": noise, "song": list(noise)})
+    files = []
+    for part, batch in enumerate((alone, many.slice(len(flat), ROWS))):
+        writer = PartWriter(open_storage(str(tmp_path)), "train", schema, part)
+        writer.write(batch)
+        files.append((tmp_path / writer.close().path).read_bytes())
+    assert files[0] == files[1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from echelon.data.schema import Schema
 from echelon.errors import DataError
@@ -35,9 +37,11 @@ def codecs(schema: Schema, first: pa.Table, name: str) -> dict[str, str]:
     }
 
 
-def _pays(column: pa.ChunkedArray, name: str) -> bool:
-    if name == NONE or not column.num_chunks:
+def _pays(cells: pa.ChunkedArray, name: str) -> bool:
+    if name == NONE or not len(cells):
         return name != NONE
-    *_, values = column.chunk(0).buffers()
-    sample = values.slice(0, min(values.size, _SAMPLE_BYTES))
+    ends = np.cumsum(pc.binary_length(cells).to_numpy())
+    some = max(1, int(np.searchsorted(ends, _SAMPLE_BYTES, side="right")))
+    # A copy, since the memory of a slice also holds rows that are not of this file.
+    *_, sample = cells.take(pa.array(np.arange(some))).combine_chunks().buffers()
     return not sample.size or pa.Codec(name).compress(sample).size <= WORTH * sample.size

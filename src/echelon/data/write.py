@@ -44,8 +44,8 @@ def write_dataset(
         splits: by name an iterable of batches of rows: for every column its values, as `cells.encode` takes them.
         shuffle_seed: rows are shuffled over their whole split, so that input sorted by class is no trap; None keeps
             their order.
-        row_group_mb: rows that are read together. compression: a codec of Parquet for the
-        columns that it makes smaller, see `compression.codecs`, or "none".
+        row_group_mb: rows that are read together. compression: a codec of Parquet for the columns that it makes
+            smaller, see `compression.codecs`, or "none".
         info: what else there is to say, as JSON. assets: arrays that belong to the dataset.
         overwrite: whether a dataset at this URL may be replaced.
         memory_mb: rows that are held for the shuffle; more wait in temporary files without names (see TMPDIR).
