@@ -126,8 +126,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=5, help="of the longer training; the shorter one has 1")
     parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--batch", type=int, default=100, help="rows of a step of each worker; Elephas's default is 32")
     asked = parser.parse_args()
-    task = Task(rows=asked.rows, batch=100, workers=2)
+    task = Task(rows=asked.rows, batch=asked.batch, workers=2)
     with tempfile.TemporaryDirectory() as folder:
         try:
             found = measured(asked, task, Path(folder))

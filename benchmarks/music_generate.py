@@ -6,10 +6,11 @@ On one core: one song and eight songs together, with weights of float32 and of b
 PyTorch on one thread making one song: one that remembers, a code at a time; the plain loop, which for each new code
 gives the network all that it looks back on; and the same computing only what the last prediction depends on. Then four
 songs on four threads, and many songs by tasks of Spark on one, two and four cores. All make the same codes of the same
-network, which is new or that of a run; how fast it is does not depend on what it has learned. Of each side the fastest
-of some rounds counts, since a core that others use tells nothing, and the median is told too. Limits: 1.6 × real time
-with float32, 2 × with bfloat16, and 1,000 × the plain loop, for one song each. One code reads all weights once: what
-one song alone reaches is decided by the second-level cache, where float32 needs 2.5 MB. About two minutes on four
+network, which is new or that of a run. Of each side the fastest of some rounds counts, since a core that others use
+tells nothing, and the median is told too. Limits: 1.6 × real time with float32, 2 × with bfloat16, and 1,000 × the
+plain loop, for one song each. One code reads all weights once: what one song alone reaches is decided by the
+second-level cache, where float32 needs 2.5 MB; beyond it, by how often 8-bit weights guess right, which depends on
+what the network has learned (`--run`). The same song without guesses is told beside it. About two minutes on four
 cores.
 """
 
@@ -72,6 +73,12 @@ def compiled(model: WaveNet, precision: Precision, songs: int, samples: int) -> 
     )
 
 
+def without_guesses(model: WaveNet, samples: int) -> Side:
+    weights = pack(model, "fp32")
+    exact = weights._replace(rough=weights.rough[:0])
+    return Side("fp32, one song without guesses", lambda: songs_of(exact, [0], samples, DRAWING).size)
+
+
 def eager(model: WaveNet, samples: int) -> Side:
     def make() -> int:
         one, code = StepByStep(model), SILENCE
@@ -109,12 +116,12 @@ def on_one_core(model: WaveNet, samples: int, rounds: int) -> list[Outcome]:
         plain(model, "PyTorch, the plain loop", None, 6),
         plain(model, "PyTorch, the plain loop for the last prediction", 1, 6),
     )
-    sides = [*kernels.values(), *others]
+    sides = [*kernels.values(), without_guesses(model, samples), *others]
     for side in sides:
         side.make()
     speeds = dict(zip(sides, zip(*in_turn([side.speed for side in sides], rounds), strict=True), strict=True))
     outcomes = [real_time(side.name, speeds[side], REAL_TIME[p]) for (p, _), side in kernels.items()]
-    outcomes += [real_time(side.name, speeds[side]) for side in others]
+    outcomes += [real_time(side.name, speeds[side]) for side in sides[len(kernels) :]]
     for precision in REAL_TIME:
         ours = max(speeds[kernels[precision, 1]])
         cached, loop, last = (ours / max(speeds[side]) for side in others)

@@ -7,7 +7,10 @@ model, reading and decoding the rows, and writing the predictions. The bare pass
 kept as ours is (see `echelon.allocation`), which is what the limit of 0.85 is about, and as plain PyTorch has it.
 
 1. One process, by the clock and by the CPU time of all its threads.
-2. Two workers of Spark, local[2] with a warm session, beside two processes with half the images each.
+2. Two workers of Spark, local[2] with a warm session, beside two processes with half the images each. By CPU time all
+   processes of Spark count, Java among them.
+
+What a call costs whatever it predicts is told in seconds, from one of four rows: it is in the figures of ours.
 
 Every figure comes from a new process but for that of Spark. Sides are measured in turn and medians count. Exits with 1
 if a limit is missed.
@@ -34,6 +37,7 @@ from queue import Empty, Queue
 import numpy as np
 import torch
 from measured import MISSED, Outcome, in_turn, told
+from processes import used
 
 from echelon.allocation import kept_memory
 from echelon.api import Run, fit
@@ -117,10 +121,11 @@ def made(case: Case, folder: Path, precision: str) -> Made:
     return Made(case, folder, precision)
 
 
-def timed(rows: int, act: Callable[[], None]) -> Speed:
-    clock, cpu = time.perf_counter(), time.process_time()
+def timed(rows: int, act: Callable[[], None], spent: Callable[[], float] = time.process_time) -> Speed:
+    """spent: seconds of CPU so far."""
+    clock, cpu = time.perf_counter(), spent()
     act()
-    return Speed(rows / (time.perf_counter() - clock), rows / (time.process_time() - cpu))
+    return Speed(rows / (time.perf_counter() - clock), rows / (spent() - cpu))
 
 
 def ours(found: Queue[Speed], work: Made) -> None:
@@ -186,15 +191,23 @@ def _next(found: Queue[Speed], processes: Sequence[BaseProcess]) -> Speed:
                 raise
 
 
-def bare_parts(work: Made) -> float:
-    """Rows per second of the slower of the processes that share the images, times their number."""
+def bare_parts(work: Made) -> Speed:
+    """Of processes that share the images, by the clock of the slower one and by the CPU time of both."""
     meet = multiprocessing.get_context("spawn").Barrier(WORKERS)
     sides = [partial(bare, work=work, keeps=True, part=part, parts=WORKERS, meet=meet) for part in range(WORKERS)]
-    return WORKERS * min(speed.clock for speed in together(*sides))
+    speeds = together(*sides)
+    return Speed(
+        WORKERS * min(speed.clock for speed in speeds), statistics.harmonic_mean([speed.cpu for speed in speeds])
+    )
 
 
-def ours_on_spark(work: Made) -> float:
-    return timed(work.case.rows, partial(work.predict, "test", WORKERS)).clock
+def ours_on_spark(work: Made) -> Speed:
+    return timed(work.case.rows, partial(work.predict, "test", WORKERS), used)
+
+
+def fixed(work: Made, workers: int) -> float:
+    """Seconds of a call with a few rows."""
+    return 1 / timed(1, partial(work.predict, "train", workers)).clock
 
 
 def measured(work: Made, rounds: int) -> list[Outcome]:
@@ -203,20 +216,24 @@ def measured(work: Made, rounds: int) -> list[Outcome]:
     alone = in_turn([lambda side=side: together(side)[0] for side in one], rounds)
     work.predict("train", WORKERS)
     shared = in_turn([lambda: ours_on_spark(work), lambda: bare_parts(work)], rounds)
-    clock = [[speeds[side].clock for speeds in alone] for side in range(3)]
-    cpu = [[speeds[side].cpu for speeds in alone] for side in range(2)]
     lines = [
-        ("one process, by the clock", clock[0], clock[1], LIMIT),
-        ("one process, by CPU time", *cpu, None),
-        ("one process / plain PyTorch", clock[0], clock[2], None),
-        ("local[2] / two processes", *map(list, zip(*shared, strict=True)), LIMIT),
+        line("one process, by the clock", [(a.clock, b.clock) for a, b, _ in alone], LIMIT),
+        line("one process, by CPU time", [(a.cpu, b.cpu) for a, b, _ in alone]),
+        line("one process / plain PyTorch", [(a.clock, c.clock) for a, _, c in alone]),
+        line("local[2] / two processes", [(a.clock, b.clock) for a, b in shared], LIMIT),
+        line("local[2] / two processes, by CPU time", [(a.cpu, b.cpu) for a, b in shared]),
     ]
-    return [line(*each) for each in lines]
+    for what, workers in (("one process", 1), ("local[2]", WORKERS)):
+        seconds = statistics.median(fixed(work, workers) for _ in range(rounds))
+        lines.append(Outcome(f"{what}, a call of {2 * WORKERS} rows", seconds, unit=" s", rest="is in the above"))
+    return lines
 
 
-def line(what: str, own: list[float], other: list[float], limit: float | None) -> Outcome:
-    ratio = statistics.median(a / b for a, b in zip(own, other, strict=True))
-    ranges = [f"{statistics.median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})" for rates in (own, other)]
+def line(what: str, rates: Sequence[tuple[float, float]], limit: float | None = None) -> Outcome:
+    """rates: rows/s of ours and of the other side, of each round."""
+    ratio = statistics.median(own / other for own, other in rates)
+    of_side = [list(side) for side in zip(*rates, strict=True)]
+    ranges = [f"{statistics.median(side):,.0f} ({min(side):,.0f}–{max(side):,.0f})" for side in of_side]
     return Outcome(what, ratio, limit, rest=f"{ranges[0]} and {ranges[1]} rows/s")
 
 
@@ -224,13 +241,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="*", help=f"of {', '.join(sorted({case.model for case in CASES}))}")
+    parser.add_argument("--sides", type=int, nargs="*", help="of images, in pixels; default all")
     parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
     parser.add_argument("--share", type=float, default=1.0, help="of the images; with few the fixed costs weigh more")
     arguments = parser.parse_args()
     chosen = [
         replace(case, rows=round(case.rows * arguments.share))
         for case in CASES
-        if not arguments.models or case.model in arguments.models
+        if (not arguments.models or case.model in arguments.models)
+        and (not arguments.sides or case.side in arguments.sides)
     ]
     spark = session(f"local[{WORKERS},8]", workers=WORKERS)
     codes = []

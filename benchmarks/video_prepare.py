@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 from measured import Outcome, in_turn, told
+from processes import used
 
 from echelon.data.cells import encode
 from echelon.data.storage import open_storage
@@ -60,13 +60,6 @@ def write(folder: Path, megabytes: int) -> None:
 
     for file in range(FILES):
         write_tfrecord(folder / f"train{file:04d}.tfrecord", map(record, range(file, count, FILES)))
-
-
-def used() -> float:
-    """Seconds of CPU of this process, Spark's Java and all of its workers, so far."""
-    here = psutil.Process()
-    of_each = [process.cpu_times() for process in (here, *here.children(recursive=True))]
-    return sum(t.user + t.system + t.children_user + t.children_system for t in of_each)
 
 
 def alone(source: Path) -> tuple[float, float]:

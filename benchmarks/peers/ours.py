@@ -93,6 +93,8 @@ def fit(
         learner = Mlp(wanted.rate, str(notes), epochs * wanted.steps)
         run = echelon.fit(learner, rows, config, strategy=strategy, workers=wanted.workers, run=Path(folder, "run"))
         seconds = time.time() - begin
+        if recoveries := [event["cause"] for event in run.events() if event["kind"] == "recovery"]:
+            raise RuntimeError(f"lost workers on the way, which is not what is measured: {'; '.join(recoveries)}")
         first, last, cpu, threads = zip(*(json.loads(note.read_text()) for note in notes.iterdir()), strict=True)
         state = [value.numpy() for value in run.model().state_dict().values()]
         weights = f"{data}.ours.npz"

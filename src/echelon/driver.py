@@ -13,6 +13,7 @@ from echelon.data.plan import steps_in_epoch
 from echelon.errors import EchelonError
 from echelon.launch.local import train_here
 from echelon.launch.torchrun import started_by_torchrun, train_as_rank
+from echelon.server.born import nursery
 from echelon.server.keys import require_zmq
 from echelon.server.local import serve_here
 from echelon.sync.server import ParameterServer
@@ -165,6 +166,9 @@ def _run(
     from echelon.spark.slots import require_slots
     from echelon.spark.training import train_on_spark
 
+    if asynchronous:
+        # Imports torch while Spark starts. What tasks of Spark are pickled by, a server's orders are, too.
+        nursery(("pyspark.cloudpickle",))
     # Workers that do not wait for each other need neither executors that stay nor slots at the same time.
     spark = session(place.master, place.workers, place.conf, gang=not asynchronous)
     # A run that cannot begin leaves no folder behind, which would be in the way of the same command with fewer workers.

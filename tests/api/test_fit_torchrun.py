@@ -22,6 +22,7 @@ def torchrun(folder: Path, how: str, restarts: int) -> subprocess.CompletedProce
     return subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True, timeout=150)
 
 
+@pytest.mark.slow
 def test_a_killed_rank_is_restarted_and_the_same_command_goes_on(tmp_path: Path) -> None:
     done = torchrun(tmp_path, "kill", restarts=1)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -103,6 +103,23 @@ def test_a_batch_owns_its_memory() -> None:
     assert found["n"].tolist() == [0, 1, 2]
 
 
+@settings(deadline=None)
+@given(schemas, st.integers(0, 9), st.integers(0, 2**32 - 1))
+def test_values_that_are_given_away_become_the_same_cells(schema: Schema, rows: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = {column.name: random_values(column, rows, rng) for column in schema.columns}
+    assert encode(schema, values, given_away=True).equals(encode(schema, values))
+
+
+def test_values_that_are_given_away_are_copied_only_where_they_lie_otherwise() -> None:
+    schema = Schema((Column("x", "uint8", (3, 4)),))
+    x = np.arange(60, dtype=np.uint8).reshape(5, 3, 4)
+    for given_, shared in ((x, True), (x[:2], True), (x[::2], False), (x.astype(np.int64), False), (x[:0], False)):
+        found = decode(schema, encode(schema, {"x": given_}, given_away=True))["x"]
+        assert np.shares_memory(found, given_) == shared
+        np.testing.assert_array_equal(found, given_)
+
+
 def test_decoding_a_fixed_shape_copies_nothing() -> None:
     schema = Schema((Column("x", "float32", (1000,)), Column("y", "int64")))
     batch = encode(schema, {"x": np.zeros((50, 1000)), "y": np.zeros(50, int)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -74,7 +75,7 @@ def main(order: Order) -> None:
     start = time.monotonic()
     try:
         outcome = {"progress": worker.train_worker(order.world, store, order.job, interface="lo").to_json()}
-        outcome["threads"] = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+        outcome["threads"] = names_of_threads()
     except Exception as error:
         traceback.print_exc()
         outcome = {"error": type(error).__name__, "message": str(error)}
@@ -82,6 +83,15 @@ def main(order: Order) -> None:
     (order.folder / f"outcome-{rank}.json").write_text(json.dumps(outcome))
     sys.stdout.flush()
     os._exit("error" in outcome)  # as a worker under Spark or torchrun: nothing waits for what a dead peer left behind
+
+
+def names_of_threads() -> list[str]:
+    """The names of this process's threads, without those that end while they are being read."""
+    names = []
+    for comm in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names.append(comm.read_text().strip())
+    return names
 
 
 class Watched:

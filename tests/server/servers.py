@@ -7,7 +7,7 @@ import pickle
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from echelon.server.child import Post
 from echelon.server.client import Client
 from echelon.server.conductor import Conductor
 from echelon.server.keys import Address, Keys
+from echelon.server.near import Near
 from echelon.server.opening import open_server
 from echelon.server.process import ServerProcess
 from echelon.server.serve import Listener
@@ -58,16 +59,16 @@ class Served:
 
 
 @contextmanager
-def served(job: Job, dataset: Dataset, workers: int = 2, over: Callable[[], bool] | None = None) -> Iterator[Served]:
-    """A server that answers until the end of the block. over: asked each time that it would answer."""
+def served(job: Job, dataset: Dataset, workers: int = 2, near: Near | None = None) -> Iterator[Served]:
+    """A server that answers until the end of the block. near: where workers on this machine find it as well."""
     keys, stop = Keys.new(), threading.Event()
     with closing(EventLog(RunFolder(job.run), 1, lambda event: None)) as log:
         conductor = open_server(job, dataset, log, 1, workers)
-        with closing(conductor), closing(Listener(conductor, keys, LOCAL)) as listener:
+        with closing(conductor), closing(Listener(conductor, keys, LOCAL, near)) as listener:
             thread = threading.Thread(target=listener.serve, args=(stop.is_set,))
             thread.start()
             try:
-                yield Served(job, conductor, keys.address(LOCAL, listener.port))
+                yield Served(job, conductor, keys.address(LOCAL, listener.port, near))
             finally:
                 stop.set()
                 thread.join(HANG_SECONDS)

@@ -164,15 +164,18 @@ def test_a_server_ends_with_its_driver_even_if_that_is_killed(tmp_path: Path, nu
         "if __name__ == '__main__':\n"
         "    job = order(Path(sys.argv[1]), open_dataset(sys.argv[2]), RunConfig(batch_size=20))\n"
         "    with server_process(job) as server:\n        server.address()\n"
-        "        print(server.pid, flush=True)\n        time.sleep(60)\n"
+        "        print(server.pid, server.address().near.path, flush=True)\n        time.sleep(60)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, str(script), str(tmp_path / "run"), numbered.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as driver:
         assert driver.stdout
-        child = psutil.Process(int(driver.stdout.readline()))
+        pid, _, socket_path = driver.stdout.readline().strip().partition(" ")
+        child = psutil.Process(int(pid))
+        assert Path(socket_path).exists()
         driver.kill()
     _until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "the server's end")
+    _until(lambda: not Path(socket_path).parent.exists(), "the end of its folder")
 
 
 def _until(true: Callable[[], bool], what: str, seconds: float = 10.0) -> None:

@@ -25,7 +25,8 @@ def asked(order: Order) -> dict[str, object]:
     """An order that torchrun's processes, or one driver, carry out."""
     return {
         "events": str(order.folder / "events.jsonl"), "run": order.place, "data": order.data, "master": None,
-        "conf": {}, "workers": order.workers, "sync_every": 1, "resume": False, "learner": {"pause": 0.0},
+        "conf": {}, "workers": order.workers, "sync_every": 1, "server": False, "resume": False,
+        "learner": {"pause": 0.0},
         "config": {**USUAL, "max_steps": 12},
     }  # fmt: skip
 
@@ -40,7 +41,8 @@ def test_torchrun_on_two_hosts_trains_as_on_one(tmp_path: Path) -> None:
         (order.folder / "order.json").write_text(json.dumps(asked(order)))
     script, python = str(HERE / "on_hosts.py"), [sys.executable, "-m", "torch.distributed.run"]
     alone = [*python, "--standalone", "--nproc-per-node=2", script, str(together.folder / "order.json")]
-    subprocess.run(alone, check=True, capture_output=True, timeout=SECONDS)
+    done = subprocess.run(alone, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
     with ExitStack() as stack:
         try:
             network = stack.enter_context(hosts_apart(2))

@@ -27,8 +27,8 @@ class Given:
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """A command for typer in which each parameter that is a dataclass is replaced by an option for each field.
 
-    The field's metadata has the "help"; the first line of the dataclass's docstring heads its options. A field of a
-    type that is no option (as a mapping) is not allowed.
+    The field's metadata has the "help", and the "metavar" where the type says too little; the first line of the
+    dataclass's docstring heads its options. A field of a type that is no option (as a mapping) is not allowed.
     """
     hints = get_type_hints(command, include_extras=True)
     parameters = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
@@ -75,6 +75,7 @@ def _option(field: Field[Any], hint: Any, panel: str) -> inspect.Parameter:
         default if default is not MISSING else ...,
         flag,
         help=field.metadata.get("help", ""),
+        metavar=field.metadata.get("metavar"),
         rich_help_panel=panel,
         show_default=default not in (None, []),
     )

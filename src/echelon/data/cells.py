@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +19,13 @@ Decoded = np.ndarray | list[np.ndarray] | list[str]
 _MAX_OFFSET = 2**31 - 1
 
 
-def encode(schema: Schema, rows: Mapping[str, Values]) -> pa.RecordBatch:
+def encode(schema: Schema, rows: Mapping[str, Values], *, given_away: bool = False) -> pa.RecordBatch:
     """Some rows as an Arrow record batch that owns its memory.
 
     rows: for every column of the schema its values, batched: [n, *shape] (array, tensor, nested sequence), or n arrays
         [length, *inner] where the first axis varies, or n strings (also as an Arrow array). Numbers may have another
         type as long as no value changes, and floats another precision; what overflows is an error.
+    given_away: nobody will change the values any more, so that arrays which fit as they are need not be copied.
 
     Raises:
         DataError: a column is missing or unknown, has another length, shape or type, or a value that does not fit.
@@ -34,7 +36,7 @@ def encode(schema: Schema, rows: Mapping[str, Values]) -> pa.RecordBatch:
             f"the rows must have exactly the columns {', '.join(schema.names)}; "
             f"missing: {sorted(missing) or 'none'}, unknown: {sorted(unknown) or 'none'}"
         )
-    arrays = [_encode_column(column, rows[column.name]) for column in schema.columns]
+    arrays = [_encode_column(column, rows[column.name], given_away) for column in schema.columns]
     lengths = dict(zip(schema.names, map(len, arrays), strict=True))
     if len(set(lengths.values())) > 1:
         raise DataError(f"the columns of one batch have different numbers of rows: {lengths}")
@@ -65,14 +67,14 @@ def conform(schema: Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
     return encode(schema, decode(schema, batch))
 
 
-def _encode_column(column: Column, values: Values) -> pa.Array:
+def _encode_column(column: Column, values: Values, given_away: bool) -> pa.Array:
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     if column.is_string:
         return _encode_strings(column, values)
     if column.is_variable:
         return _encode_variable(column, values)
-    array = as_numbers(column, values)
+    array = values if given_away and _fits(column, values) else as_numbers(column, values)
     if array.shape == (0,):
         array = array.reshape(0, *column.inner)
     if array.ndim == 0 or array.shape[1:] != column.inner:
@@ -80,6 +82,11 @@ def _encode_column(column: Column, values: Values) -> pa.Array:
     if not column.shape:
         return pa.array(array, type=column.arrow_type)
     return pa.FixedSizeBinaryArray.from_buffers(column.arrow_type, len(array), [None, pa.py_buffer(array)])
+
+
+def _fits(column: Column, values: Values) -> TypeGuard[np.ndarray]:
+    """Whether values lie in memory as they are stored."""
+    return isinstance(values, np.ndarray) and values.dtype == column.numpy_dtype and values.flags.c_contiguous
 
 
 def _encode_strings(column: Column, values: Values) -> pa.Array:

@@ -12,7 +12,7 @@ from echelon.server.keys import Address, require_zmq
 from echelon.server.leases import Outcome
 from echelon.server.orders import Joining, Order
 from echelon.server.state import Tensors
-from echelon.server.wire import Header, decode, encode
+from echelon.server.wire import Frame, Header, decode, encode, received
 from echelon.sync.protocol import Tally
 from echelon.train.failure import Failure
 
@@ -89,7 +89,7 @@ class Client:
         raise CommunicationError(f"{what} did not come from the parameter server at {self._address} "
                                  f"within {self._seconds:g} s")  # fmt: skip
 
-    def _send(self, frames: list[bytes]) -> None:
+    def _send(self, frames: list[Frame]) -> None:
         if self._socket is None:
             self._socket = self._connected()
         self._socket.send_multipart(frames, copy=False)
@@ -100,21 +100,23 @@ class Client:
         while (left := end - time.monotonic()) > 0:
             if not self._socket.poll(left * 1000, self._zmq.POLLIN):
                 return None
-            header, tensors = decode(self._socket.recv_multipart())
+            header, tensors = decode(received(self._socket))
             if header.get(ID) == number:
                 return header, tensors
         return None
 
     def _connected(self) -> Any:
-        zmq = self._zmq
+        zmq, address = self._zmq, self._address
         socket = self._context.socket(zmq.DEALER)
-        socket.curve_serverkey = self._address.server_key
-        socket.curve_publickey, socket.curve_secretkey = self._address.keys.public, self._address.keys.secret
+        near = address.near if address.near is not None and address.near.reachable else None
+        if near is None:
+            socket.curve_serverkey = address.server_key
+            socket.curve_publickey, socket.curve_secretkey = address.keys.public, address.keys.secret
         # A link that is cut is noticed by silence, and the connection made anew.
         socket.setsockopt(zmq.HEARTBEAT_IVL, int(BEAT_SECONDS * 1000))
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(SILENCE_SECONDS * 1000))
         socket.setsockopt(zmq.LINGER, 0)
-        socket.connect(f"tcp://{self._address}")
+        socket.connect(f"ipc://{near.path}" if near else f"tcp://{address}")
         return socket
 
     def _disconnect(self) -> None:

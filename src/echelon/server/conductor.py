@@ -66,6 +66,11 @@ class Conductor:
         return self._course.progress
 
     @property
+    def message_bytes(self) -> int:
+        """Of the frame that has a change, or all parameters."""
+        return self._state.snapshot.form.bytes
+
+    @property
     def everyone_knows(self) -> bool:
         """Whether all workers that came have heard that it is over."""
         with self._lock:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from echelon.errors import EchelonError
+from echelon.server.near import Near
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,20 @@ class Keys:
         zmq = require_zmq()
         return cls(KeyPair(*zmq.curve_keypair()), KeyPair(*zmq.curve_keypair()))
 
-    def address(self, host: str, port: int) -> Address:
+    def address(self, host: str, port: int, near: Near | None = None) -> Address:
         """What a worker must know to reach the server."""
-        return Address(host, port, self.server.public, self.workers)
+        return Address(host, port, self.server.public, self.workers, near)
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server is. server_key: its public key. keys: the worker's own."""
+    """Where the server is. server_key: its public key. keys: the worker's own. near: for workers on its machine."""
 
     host: str
     port: int
     server_key: bytes = field(repr=False)
     keys: KeyPair = field(repr=False)
+    near: Near | None = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import queue
-import subprocess
-import sys
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from echelon.errors import CommunicationError
-from echelon.server.child import ALIVE, EVENT, FAILED, FINISHED, READY, SERVER_RANK, Post
+from echelon.server.born import nursery
+from echelon.server.child import ALIVE, BORN, ENDED, EVENT, FAILED, FINISHED, READY, SERVER_RANK, Place, Post
 from echelon.server.keys import Address
+from echelon.server.near import near_end
 from echelon.train.failure import Failure, to_error
 from echelon.train.progress import Progress
 from echelon.train.run import Event
@@ -27,7 +30,10 @@ END_SECONDS = 10.0
 
 
 class ServerProcess:
-    """A server in a process of its own, for the length of a block. It ends with this process at the latest."""
+    """A server in a process of its own, for the length of a block. It ends with this process at the latest.
+
+    pid: of the process, once `address` or `poll` has heard of it.
+    """
 
     def __init__(self, post: Post, packed: bytes, host: str, on_event: Callable[[Event], None]) -> None:
         """
@@ -37,39 +43,47 @@ class ServerProcess:
         self._post, self._host, self._on_event = post, host, on_event
         self._said: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._port: int | None = None
+        self._ended = False
+        self.pid: int | None = None
         self.progress: Progress | None = None
-        reading, writing = os.pipe()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path)}
-        with os.fdopen(writing, "w") as end:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "echelon.server.child", str(end.fileno())],
-                stdin=subprocess.PIPE, pass_fds=(end.fileno(),), env=environment,
-                start_new_session=True,  # Ctrl-C is for the driver, which ends this one
-            )  # fmt: skip
-        threading.Thread(target=self._listen, args=(reading,), name="server", daemon=True).start()
+        self._folder = tempfile.TemporaryDirectory(prefix="echelon-server-")
+        self._near = near_end(self._folder.name)
         self._heard = time.monotonic()
-        assert self._process.stdin is not None
+        child = nursery().child()
+        self._input = child.input
+        threading.Thread(target=self._listen, args=(child.said,), name="server", daemon=True).start()
+        place = pickle.dumps(Place.here(self._folder.name))
         with contextlib.suppress(BrokenPipeError):  # then it says why
-            self._process.stdin.write(len(packed).to_bytes(8, "little") + packed)
-            self._process.stdin.flush()
+            for part in (place, packed):
+                self._input.write(len(part).to_bytes(8, "little") + part)
+            self._input.flush()
 
     def __enter__(self) -> ServerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Ends it, if it has not ended by itself."""
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._input.close()
+        self._drain(END_SECONDS)
+        if not self._ended and self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._drain(END_SECONDS)
+        self._folder.cleanup()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def _drain(self, seconds: float) -> None:
+        """Drops what it still says, until it has ended."""
+        end = time.monotonic() + seconds
+        while not self._ended:
+            try:
+                said = self._said.get(timeout=max(end - time.monotonic(), 0))
+            except queue.Empty:
+                return
+            if said is None or said["kind"] == ENDED:
+                self._ended = True
+            elif said["kind"] == BORN:
+                self.pid = said["pid"]
 
     def address(self) -> Address:
         """Where workers find it, once it is ready.
@@ -79,7 +93,7 @@ class ServerProcess:
         """
         while self._port is None:
             self.poll(0.1)
-        return self._post.keys.address(self._host, self._port)
+        return self._post.keys.address(self._host, self._port, self._near)
 
     def poll(self, seconds: float) -> bool:
         """Hands on what it has said, for at most so long; whether the training is over: see `progress`.
@@ -100,12 +114,15 @@ class ServerProcess:
         return True
 
     def _take(self, said: dict[str, Any] | None) -> None:
-        if said is None:
-            code = self._process.wait(END_SECONDS)
-            raise CommunicationError(f"the process of the parameter server ended with code {code}")
+        if said is None or said["kind"] == ENDED:
+            self._ended = True
+            how = f"with code {said['code']}" if said else "without a word"
+            raise CommunicationError(f"the process of the parameter server ended {how}")
         kind = said["kind"]
         if kind == EVENT:
             self._on_event(said["event"])
+        elif kind == BORN:
+            self.pid = said["pid"]
         elif kind == READY:
             self._port = said["port"]
         elif kind == FINISHED:

@@ -1,22 +1,23 @@
 """The server's end of the network: an encrypted port at which only the workers of this run are heard.
 
-CURVE authenticates both ends before a message is read: who has not the keys that were made for this run gets no answer.
-One thread answers, one call after the other.
+CURVE authenticates both ends before a message is read: who has not the keys that were made for this run gets no
+answer. Workers on the server's own machine have a socket beside it (`echelon.server.near`). One thread answers, one
+call after the other.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from echelon.errors import CommunicationError
 from echelon.server.calls import ERROR, ID, LOST, answer
 from echelon.server.conductor import Conductor
 from echelon.server.keys import Keys, require_zmq
-from echelon.server.state import Tensors
-from echelon.server.wire import HEADER_BYTES, MalformedMessage, decode, encode, size_of, with_header
+from echelon.server.near import Near
+from echelon.server.wire import HEADER_BYTES, Frame, MalformedMessage, decode, encode, received, size_of
 
 TICK_SECONDS = 0.1
 LARGEST_STATES = 1 << 30
@@ -27,38 +28,36 @@ _log = logging.getLogger(__name__)
 class Listener:
     """port: that the system gave. Close it."""
 
-    def __init__(self, conductor: Conductor, keys: Keys, bind: str, largest: int = LARGEST_STATES) -> None:
+    def __init__(
+        self, conductor: Conductor, keys: Keys, bind: str, near: Near | None = None, largest: int = LARGEST_STATES
+    ) -> None:
         """
         Args:
-            bind: address of the one interface to listen on. largest: bytes of a frame; who sends more is cut off.
+            bind: address of the one interface to listen on. near: where workers on this machine are heard as well.
+            largest: bytes of a frame, if the model takes less; who sends more is cut off.
 
         Raises:
-            CommunicationError: this machine does not have that address.
+            CommunicationError: this machine does not have that address, or the folder of `near` cannot be written.
         """
-        zmq = require_zmq()
+        self._zmq = zmq = require_zmq()
         from zmq.auth.thread import ThreadAuthenticator
 
         self._conductor = conductor
-        self._encoded: tuple[Tensors, list[bytes]] | None = None
         self._context = zmq.Context()
         self._guard = ThreadAuthenticator(self._context)
         self._guard.start()
         self._guard.configure_curve_callback("*", _Known(keys.workers.public))
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.curve_server = True
-        self._socket.curve_publickey, self._socket.curve_secretkey = keys.server.public, keys.server.secret
-        self._socket.setsockopt(zmq.MAXMSGSIZE, max(largest, HEADER_BYTES))
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._poll_in = zmq.POLLIN
-        try:
-            self._socket.bind(f"tcp://{bind}:*")
-        except zmq.ZMQError as error:
-            self.close()
-            raise CommunicationError(
-                f"the parameter server cannot listen on {bind}: {error}. "
-                "Set spark.driver.bindAddress to the address of an interface that the workers can reach"
-            ) from error
-        self.port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rpartition(b":")[2])
+        self._poller = zmq.Poller()
+        largest = max(largest, HEADER_BYTES, conductor.message_bytes)
+        far = self._socket(largest)
+        far.curve_server = True
+        far.curve_publickey, far.curve_secretkey = keys.server.public, keys.server.secret
+        remedy = "set spark.driver.bindAddress to the address of an interface that the workers can reach"
+        self._bind(far, f"tcp://{bind}:*", remedy)
+        if near is not None:
+            socket = self._socket(largest)
+            self._bind(socket, f"ipc://{near.path}", "set TMPDIR to a folder that this user can write")
+        self.port = int(far.getsockopt(zmq.LAST_ENDPOINT).rpartition(b":")[2])
 
     def serve(self, over: Callable[[], bool]) -> None:
         """Answers until it is over.
@@ -68,8 +67,8 @@ class Listener:
         """
         ticked = 0.0
         while not over():
-            if self._socket.poll(TICK_SECONDS * 1000, self._poll_in):
-                self._answer_one()
+            for socket, _ in self._poller.poll(TICK_SECONDS * 1000):
+                self._answer_one(socket)
             if (now := time.monotonic()) - ticked > TICK_SECONDS:
                 self._conductor.tick()
                 ticked = now
@@ -77,16 +76,29 @@ class Listener:
     def close(self) -> None:
         """Ends its threads, and with them all connections."""
         self._guard.stop()
-        self._socket.close(0)
         self._context.destroy(0)
 
-    def _answer_one(self) -> None:
-        peer, *frames = self._socket.recv_multipart()
+    def _socket(self, largest: int) -> Any:
+        socket = self._context.socket(self._zmq.ROUTER)
+        socket.setsockopt(self._zmq.MAXMSGSIZE, largest)
+        socket.setsockopt(self._zmq.LINGER, 0)
+        self._poller.register(socket, self._zmq.POLLIN)
+        return socket
+
+    def _bind(self, socket: Any, endpoint: str, remedy: str) -> None:
+        try:
+            socket.bind(endpoint)
+        except self._zmq.ZMQError as error:
+            self.close()
+            raise CommunicationError(f"the parameter server cannot listen on {endpoint}: {error}; {remedy}") from error
+
+    def _answer_one(self, socket: Any) -> None:
+        peer, *frames = received(socket)
         reply = self._reply(frames)
         self._conductor.sent(size_of(frames) + size_of(reply))
-        self._socket.send_multipart([peer, *reply], copy=False)
+        socket.send_multipart([peer, *reply], copy=False)
 
-    def _reply(self, frames: list[bytes]) -> list[bytes]:
+    def _reply(self, frames: Sequence[Frame]) -> list[Frame]:
         try:
             header, tensors = decode(frames)
             number = header.pop(ID, None)
@@ -94,15 +106,7 @@ class Listener:
             _log.warning("a message was refused: %s", error)
             return encode({ERROR: str(error), LOST: True})
         header, tensors = answer(self._conductor, header, tensors)
-        return self._frames({**header, ID: number}, tensors)
-
-    def _frames(self, header: dict[str, Any], tensors: Tensors) -> list[bytes]:
-        """The frames of a reply; of parameters that did not change since the last one, the same bytes."""
-        if not tensors:
-            return encode(header)
-        if self._encoded is None or self._encoded[0] is not tensors:
-            self._encoded = tensors, encode({}, tensors)
-        return with_header(self._encoded[1], header)
+        return encode({**header, ID: number}, tensors)
 
 
 class _Known:

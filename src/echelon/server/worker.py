@@ -18,9 +18,9 @@ from echelon.data.manifest import open_dataset
 from echelon.denormals import flushed_denormals
 from echelon.device import chosen_device, computing_on
 from echelon.errors import CommunicationError, EchelonError, StorageError
+from echelon.server.exchanged import Exchanged
 from echelon.server.orders import Evaluate, Joining, Order, Server, Stop, Train, Wait
 from echelon.server.reading import StreamReader
-from echelon.server.state import change_of, kinds_of
 from echelon.server.streams import global_step
 from echelon.sync.protocol import Tally
 from echelon.train.compiled import compile_model, require_compiler, uncompiled
@@ -80,7 +80,7 @@ class _Worker:
         self._dataset = open_dataset(job.dataset)
         torch.manual_seed(config.seed)
         self._model = learner.model().to(world.device)
-        self._kinds = kinds_of(self._model)
+        self._exchanged = Exchanged(self._model)
         self._optimizer = learner.optimizer(self._model)
         for group in self._optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -132,7 +132,7 @@ class _Worker:
         if self._reader is None:
             self._reader = StreamReader(self._job, self._dataset, order.streams, order.lease.stream)
         reader, lease = self._reader, order.lease
-        load_model(self._model, order.tensors)
+        self._exchanged.take(order.tensors)
         self._model.train()
         begin, waited, tally = time.perf_counter(), reader.seconds_waiting, Tally()
         self._renewed = time.monotonic()
@@ -144,7 +144,7 @@ class _Worker:
                 return None
         reading = reader.seconds_waiting - waited
         computing = max(time.perf_counter() - begin - reading, 0.0)
-        change = change_of(self._model, self._kinds, order.tensors)
+        change = self._exchanged.change(order.tensors)
         tally += Tally(reading=reading, computing=computing, synchronising=self._talking)
         begin = time.perf_counter()
         rate = float(self._optimizer.param_groups[0]["lr"])

@@ -22,8 +22,9 @@ from echelon.spark.probe import listed_files
 class Finished:
     """What became of some rows.
 
-    values: of every column of the dataset, of the rows that are left, in their order. problems: by the number of each
-    row (from 0) that is left out. counts: of whatever is worth counting.
+    values: of every column of the dataset, of the rows that are left, in their order; given away, so that nobody may
+    change them any more. problems: by the number of each row (from 0) that is left out. counts: of whatever is worth
+    counting.
     """
 
     values: Mapping[str, Values]
@@ -61,7 +62,7 @@ def finished(runs: Iterable[Run], finish: Finish, schema: Schema, notes: Notes, 
             with reports.reporting(items[0]) as outcome, listed_files():
                 values = decode(finish.travelling, run.rows.slice(start, finish.rows_at_once))
                 done = finish.step(values)
-                outcome.result = encode(schema, done.values)
+                outcome.result = encode(schema, done.values, given_away=True)
                 _require_all(len(outcome.result), len(done.problems), len(items))
             if outcome.failed:
                 raise Stopped

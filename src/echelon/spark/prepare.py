@@ -40,6 +40,8 @@ _MOST_PARTS = 10_000
 _FINISHED_PARTS = 32
 """Of a small dataset whose rows are finished after the shuffle: that many cores have some of the work."""
 _USUAL_ITEM_BYTES = 32 << 20
+_BRIEF_ITEMS = 16
+"""That share a task, where each core has two tasks all the same."""
 TRAIN = "train"
 
 
@@ -111,6 +113,7 @@ def prepare_dataset(
     conclude: Callable[[Summary], Addition] | None = None,
     sums_of: SumsOf | None = None,
     bytes_of: Callable[[Item], int] | None = None,
+    brief: bool = False,
     parts: int | None = None,
     assets: Mapping[str, NDArray] = MappingProxyType({}),
     shuffle_seed: int | None = 0,
@@ -136,6 +139,7 @@ def prepare_dataset(
         sums_of: called in tasks with a split and some of its rows, as `cells.decode` gives them; the arrays that it
             returns are added up. Integers are exact; the order in which floats are added varies.
         bytes_of: about how many bytes the rows of an item have, to decide on the number of data files; default 32 MB.
+        brief: reading an item takes no longer than starting a task, so that some items share one.
         parts: that number itself, where not bytes but the work of the last step decides. A part may come
             out empty.
         assets: arrays of the dataset that tasks need, at `commit.asset_path`; written before any task starts.
@@ -165,7 +169,8 @@ def prepare_dataset(
     kept = written_before(storage, ledger) if ledger.again else {}
     scatter = _Scatter(carriage, rows_of, len(items), shuffle_seed, frozenset(kept))
     form = Format(storage.url, row_group_mb, compression, sums_of, ledger)
-    summary, whole = _run(session, items, scatter, schema, form, merge, finish, list(kept.values()), on_progress)
+    tasks = _tasks(session, len(items)) if brief else None
+    summary, whole = _run(session, items, tasks, scatter, schema, form, merge, finish, list(kept.values()), on_progress)
     if not whole.files:
         first = "".join(f"; the first of {summary.problems} problems: {p}" for p in summary.reported[:1])
         raise DataError(f"not one row could be read for {storage.url}{first}")
@@ -178,6 +183,7 @@ def prepare_dataset(
 def _run(
     session: SparkSession,
     items: Sequence[Any],
+    tasks: int | None,
     scatter: _Scatter,
     schema: Schema,
     form: Format,
@@ -199,7 +205,7 @@ def _run(
                 return
 
     def plan() -> DataFrame:
-        rows = over_items(session, len(items), None, packed, carriage.ddl)
+        rows = over_items(session, len(items), tasks, packed, carriage.ddl)
         return written(rows, carriage, schema, form, reports, merge, finish)
 
     try:
@@ -210,6 +216,10 @@ def _run(
     whole = Written.merged([*kept, *results])
     notes = Notes.merged([*map(Notes.from_json, reports.notes()), whole.notes])
     return _summary(whole, notes), whole
+
+
+def _tasks(session: SparkSession, items: int) -> int:
+    return max(items // _BRIEF_ITEMS, min(items, 2 * session.sparkContext.defaultParallelism))
 
 
 def _told(array: NDArray) -> tuple[str, tuple[int, ...], str]:

@@ -45,28 +45,39 @@ def serve_on_spark(
         workers: tasks. Any number of them that Spark runs at a time makes progress.
 
     Raises:
-        EchelonError: the root cause, if a worker's own code or the server failed. CommunicationError, StorageError:
-        Spark
-            gave a worker up, or the server was lost. Worth another try.
+        EchelonError: the root cause, if a worker's own code or the server failed.
+        CommunicationError, StorageError: Spark gave a worker up, or the server was lost. Worth another try.
     """
     bind, host = driver_address(session)
     keys = Keys.new()
     post = Post(job, attempt, workers, keys, bind)
+    group = f"echelon-server-{uuid.uuid4().hex}"
     with ServerProcess(post, pack(post).data, host, on_event) as server:
-        address = server.address()
-        tasks = BackgroundJob(
-            session, lambda: _plan(session, _Work(job, address, workers, attempt), workers),
-            f"echelon-server-{uuid.uuid4().hex}", "Echelon: workers of a parameter server",
+        # In a new session Spark's Python processes import torch for as long as the server does.
+        woken = BackgroundJob(
+            session, lambda: session.sparkContext.parallelize(range(workers), workers).map(abs), f"{group}-woken",
+            "Echelon: wakes Python workers",
         )  # fmt: skip
         try:
-            while not server.poll(POLL_SECONDS):
-                if tasks.wait(0):
-                    _refuse_end(server, tasks)
-            tasks.wait(GOODBYE_SECONDS)
+            _serve(session, server, _Work(job, server.address(), workers, attempt), workers, group)
         finally:
-            tasks.cancel()
+            woken.cancel()
     assert server.progress is not None
     return server.progress
+
+
+def _serve(session: SparkSession, server: ServerProcess, work: _Work, workers: int, group: str) -> None:
+    """Runs the tasks of the workers until the server says that the training is over."""
+    tasks = BackgroundJob(
+        session, lambda: _plan(session, work, workers), group, "Echelon: workers of a parameter server"
+    )
+    try:
+        while not server.poll(POLL_SECONDS):
+            if tasks.wait(0):
+                _refuse_end(server, tasks)
+        tasks.wait(GOODBYE_SECONDS)
+    finally:
+        tasks.cancel()
 
 
 def _refuse_end(server: ServerProcess, tasks: BackgroundJob) -> None:

@@ -18,12 +18,13 @@ from echelon.train.precision import PRECISIONS
 LARGEST_SEED = 2**63 - 1
 
 
-def option(default: Any, help: str, *, least: int | None = None) -> Any:
+def option(default: Any, help: str, *, least: int | None = None, metavar: str | None = None) -> Any:
     """A field of a configuration whose help text becomes that of its command-line option.
 
-    least: of a whole number; a number that needs not be whole must be more than 0 and finite.
+    least: of a whole number; a number that needs not be whole must be more than 0 and finite. metavar: what help shows
+    in place of the type, where that says too little of what may be given.
     """
-    return field(default=default, metadata={"help": help, "least": least})
+    return field(default=default, metadata={"help": help, "least": least, "metavar": metavar})
 
 
 @dataclass(frozen=True)

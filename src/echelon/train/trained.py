@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from echelon.errors import EchelonError
+from echelon.train.blank import blank_parameters
 from echelon.train.checkpoint import Checkpoint, newest_whole
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
@@ -52,6 +53,7 @@ def load_trained(
     """
     checkpoint = checkpoint or newest_of(folder)
     learner = learner or folder.learner
-    model = learner.model()
+    with blank_parameters():
+        model = learner.model()
     load_model(model, checkpoint.model())
     return Trained(learner, model.to(device).eval(), folder.config)

@@ -1,42 +1,23 @@
 """Databases of Caffe."""
 
-import pickle
-
 import numpy as np
 import pytest
+from read_back import SIZE, read_all
 
 from echelon.errors import DataError
 from echelon.recipes.images.datum import content_of, label_of, message
 from echelon.recipes.images.made import made_images, to_datum, to_png, write_database
-from echelon.recipes.images.rows import Division, Problem
-from echelon.recipes.images.sources import find_source
+from echelon.recipes.images.rows import Division
 from echelon.recipes.pixels.decode import BrokenImage
 
 pytest.importorskip("lmdb")
 
-SIZE = (8, 6)
 IMAGES, LABELS = made_images(30, 3, SIZE, seed=1)
-NOTHING = Division(0, 0)
 
 
 def records(count=30, encoded=False):
     rows = enumerate(zip(IMAGES[:count], LABELS.tolist()))
     return [(f"{i:08d}_{i}.jpg".encode(), to_datum(image, label, encoded=encoded)) for i, (image, label) in rows]
-
-
-def read_all(source, division=NOTHING, classes=None, blue_first=True):
-    storage, found = find_source(str(source), SIZE, division, classes, blue_first)
-    rows, problems = {}, []
-    for item in pickle.loads(pickle.dumps(found.items)):
-        for part in item.rows(storage):
-            if isinstance(part, Problem):
-                problems.append(part)
-                continue
-            of_split = rows.setdefault(item.split, {})
-            for key, label, image in zip(part.keys, part.labels.tolist(), part.images):
-                assert key not in of_split
-                of_split[key] = label, image.tobytes()
-    return found, rows, problems
 
 
 EXPECTED = sorted((int(label), image.tobytes()) for image, label in zip(IMAGES, LABELS))

@@ -2,40 +2,22 @@
 
 import io
 import json
-import pickle
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from read_back import SIZE, read_all
 
 from echelon.errors import DataError
 from echelon.recipes.images.made import made_images, to_png
-from echelon.recipes.images.rows import Division, Problem
-from echelon.recipes.images.sources import find_source
+from echelon.recipes.images.rows import Division
 
-SIZE = (8, 6)
 IMAGES, LABELS = made_images(30, 3, SIZE, seed=1)
-NOTHING = Division(0, 0)
 EXPECTED = sorted((int(label), image.tobytes()) for image, label in zip(IMAGES, LABELS))
 PNGS = [to_png(image) for image in IMAGES]
 LIST = pa.list_(pa.float32())
-
-
-def read_all(source, division=NOTHING, classes=None, size=SIZE):
-    storage, found = find_source(str(source), size, division, classes)
-    rows, problems = {}, []
-    for item in pickle.loads(pickle.dumps(found.items)):
-        for part in item.rows(storage):
-            if isinstance(part, Problem):
-                problems.append(part)
-                continue
-            of_split = rows.setdefault(item.split, {})
-            for key, label, image in zip(part.keys, part.labels.tolist(), part.images):
-                assert not any(key in each for each in rows.values())
-                of_split[key] = label, image.tobytes()
-    return found, rows, problems
 
 
 def huggingface(names):

@@ -3,6 +3,8 @@
 import socket
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_dataset import CLASSES
 
@@ -10,7 +12,7 @@ from echelon.data.manifest import Dataset, open_dataset
 from echelon.data.span import span_batches
 from echelon.data.storage import open_storage
 from echelon.errors import DataError, EchelonError
-from echelon.recipes.images import RECIPE
+from echelon.recipes.images import RECIPE, folders
 from echelon.recipes.images.learner import ImagesLearner
 from echelon.recipes.images.made import (
     made_images,
@@ -142,11 +144,46 @@ def test_raw_files_are_labelled_as_the_model_learned_and_all_of_them_are_tested(
     assert learner.baseline(dataset, "test")["accuracy"] == 0.5
 
 
+def test_items_that_share_a_task_give_the_same_dataset(spark, tmp_path, monkeypatch):
+    write_class_folders(tmp_path / "raw", {"": made_images(60, 3, (12, 16))}, ["ant", "bee", "cat"])
+    monkeypatch.setattr(folders, "FILES_PER_ITEM", 2)
+    digests = set()
+    for brief in (True, False):
+        monkeypatch.setattr(folders.ClassFiles, "is_brief", lambda item, storage, brief=brief: brief)
+        dataset = prepare(spark, str(tmp_path / "raw"), str(tmp_path / f"{brief}"), SMALL)
+        digests.add(dataset.digest)
+        assert sum(map(dataset.rows, dataset.splits)) == 60
+    assert len(digests) == 1
+
+
 def test_images_of_another_size_than_the_model_knows_are_refused_where_they_cannot_be_stretched(spark, tmp_path):
     learner = ImagesLearner(classes=["a"], size=[16, 24], total_steps=1)
     write_cifar_binary(tmp_path / "raw", [made_images(10, 10)], None)
-    with pytest.raises(DataError, match="airplane"):
+    with pytest.raises(DataError, match="are 32x32, the model was trained on 24x16"):
         prepare(spark, str(tmp_path / "raw"), str(tmp_path / "x"), PrepareOptions(), fitting=learner)
+
+
+@pytest.mark.parametrize("kind", ["folders", "parquet of numbers"])
+def test_images_of_classes_that_the_model_does_not_know_are_predicted_and_not_evaluated(spark, tmp_path, caplog, kind):
+    """Trap: labels that mean other classes, counted as if they meant those of the model."""
+    learner = ImagesLearner(classes=["ant", "bee"], size=[6, 8], total_steps=1, model_name="resnet")
+    images, labels = made_images(30, 3, (6, 8))
+    if kind == "folders":
+        write_class_folders(tmp_path / "raw", {"": (images, labels)}, ["ant", "bee", "cat"])
+    else:
+        (tmp_path / "raw").mkdir()
+        pixels = [image.tobytes() for image in images]
+        pq.write_table(pa.table({"data": pixels, "label": labels}), tmp_path / "raw" / "images.parquet")
+    dataset = prepare(spark, str(tmp_path / "raw"), str(tmp_path / "x"), PrepareOptions(), fitting=learner)
+    assert "can be predicted, but not evaluated" in caplog.text
+    learner.check(dataset)
+    assert dataset.info["unlabelled"] == dataset.rows("test") == 30
+    assert dataset.info["problems"]["count"] == 0
+    rows = content(dataset, "test")
+    assert {label for label, _ in rows.values()} == {-1}
+    assert sorted(image for _, image in rows.values()) == sorted(image.tobytes() for image in images)
+    with pytest.raises(DataError, match="30 of 30 images have no label"):
+        learner.baseline(dataset, "test")
 
 
 def test_the_digits_of_the_demo_are_a_source(tmp_path):

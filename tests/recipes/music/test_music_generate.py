@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 RATE_OF_SONGS = 4000
 HERE = Place()
 GENERATE = """
-import sys, echelon.__main__ as command
+import signal, sys, echelon.__main__ as command
+# What is started in the background ignores it, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["echelon", "music", "generate", *sys.argv[1:]]
 try:
     command.main()

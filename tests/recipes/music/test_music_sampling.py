@@ -189,7 +189,7 @@ def test_draws_are_those_of_the_oracle(temperature, top_k):
     agree = 0
     for uniform in (*random.uniform(size=300), 0.0, 1 - 2**-24):
         logits = random.normal(0, 3, 256).astype(np.float32)
-        code = choose_compiled(logits, np.float32(uniform), temperature, top_k or 256, scratch)
+        code = choose_compiled(logits, len(logits), np.float32(uniform), temperature, top_k or 256, scratch)
         assert (logits > logits[code]).sum() < (top_k or 256)
         agree += code == choose(logits, float(np.float32(uniform)), drawing)
     # A draw may fall just between two codes.
@@ -200,14 +200,14 @@ def test_codes_come_as_often_as_they_are_probable():
     logits = np.log(np.array([0.5, 0.25, 0.125, 0.125] + [1e-9] * 12, np.float32))
     scratch = np.zeros(16, np.float32)
     counts = np.bincount(
-        [choose_compiled(logits, u, 1.0, 16, scratch) for u in np.float32((np.arange(4000) + 0.5) / 4000)]
+        [choose_compiled(logits, len(logits), u, 1.0, 16, scratch) for u in np.float32((np.arange(4000) + 0.5) / 4000)]
     )
     np.testing.assert_allclose(counts[:4], [2000, 1000, 500, 500], atol=2)
 
 
 def test_of_equals_the_lower_codes_are_left():
     logits, scratch = np.array([1, 3, 2, 2, 2, 3, 0, 2], np.float32), np.zeros(16, np.float32)
-    found = {choose_compiled(logits, u, 1.0, 4, scratch) for u in np.float32(np.linspace(0, 0.999, 200))}
+    found = {choose_compiled(logits, len(logits), u, 1.0, 4, scratch) for u in np.float32(np.linspace(0, 0.999, 200))}
     assert found == {1, 2, 3, 5}
     assert found == {choose(logits, u, Drawing(top_k=4)) for u in np.linspace(0, 0.999, 200)}
 
@@ -219,12 +219,21 @@ def test_without_temperature_the_most_probable_code_comes(temperature):
     np.testing.assert_array_equal(song, by_the_model(model, song).argmax(1))
 
 
+@pytest.mark.parametrize("classes", [1, 7, 16, 48, 96, 250, 256])
+def test_of_any_number_of_codes_the_most_probable_is_found(classes):
+    random = np.random.default_rng(classes)
+    for _ in range(20):
+        logits = random.normal(-500, 100, classes).astype(np.float32)
+        left = np.full(-(-classes // LANES) * LANES, 9.0, np.float32)
+        assert choose_compiled(logits, classes, np.float32(0.5), 0.0, classes, left) == logits.argmax()
+
+
 def test_a_low_temperature_nears_the_most_probable_code():
     random, scratch = np.random.default_rng(1), np.zeros(256, np.float32)
     for _ in range(50):
         logits = random.normal(0, 1, 256).astype(np.float32)
         logits[random.integers(256)] = 6
-        assert choose_compiled(logits, np.float32(random.uniform()), 0.02, 256, scratch) == logits.argmax()
+        assert choose_compiled(logits, len(logits), np.float32(random.uniform()), 0.02, 256, scratch) == logits.argmax()
 
 
 @pytest.mark.parametrize(

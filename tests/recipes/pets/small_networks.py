@@ -19,9 +19,9 @@ def narrow_vgg16():
     return dataclasses.replace(NETWORKS["vgg16"], body=lambda: VGG16(WIDTH), side=WIDTH.side, features=WIDTH.dense)
 
 
-def small_squeezenet():
-    """SqueezeNet as it is, on smaller images."""
-    return dataclasses.replace(NETWORKS["squeezenet"], side=67)
+def small_squeezenet(model):
+    """SqueezeNet as it is, on smaller images, of which fire9 has 3x3 places."""
+    return dataclasses.replace(NETWORKS[model], side=67)
 
 
 def keras_weights(seed=0):

@@ -1,4 +1,4 @@
-"""The choice of C within the images that are trained on."""
+"""The choice of C within the images that are trained on, for one training and for each point of a curve."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.svm import LinearSVC
 
 from echelon.errors import EchelonError
+from echelon.recipes.pets.cost import COSTS
+from echelon.recipes.pets.curve import learning_curve
+from echelon.recipes.pets.curve_command import CurveOptions
+from echelon.recipes.pets.division import drawn, held_out
 from echelon.recipes.pets.held import with_bias
 from echelon.recipes.pets.problem import Problem
 from echelon.recipes.pets.settings import TrainOptions, learner_for
-from echelon.recipes.pets.trial import COSTS, Images, crossed_cost, tried
+from echelon.recipes.pets.trial import Images, crossed_cost, tried
 from echelon.train.config import RunConfig
 
 BREEDS = 3
@@ -77,3 +81,25 @@ def test_auto_is_what_the_learner_keeps_and_other_words_are_refused(made, tmp_pa
     few = dataset_of(tmp_path / "few", *made_features(6, BREEDS, 8), BREEDS)
     with pytest.raises(EchelonError, match="at least 2 training images"):
         learner_for(few, TrainOptions(cost="auto"), config)
+
+
+def test_a_curve_finds_c_anew_for_each_point_within_what_it_trains_on(made) -> None:
+    images, problem, fraction = images_of(*made), Problem(tuple(names_of(BREEDS))), 0.3
+    sizes, seeds = (4, 40), (0, 1)
+    points = list(learning_curve(images, problem, sizes, seeds, test_fraction=fraction, cost=None))
+    at_each: set[float] = set()
+    for point in points:
+        places = drawn(images.labels, images.keys, point.seed)
+        test = held_out(images.labels, places, fraction)
+        train = ~test & (places < np.bincount(images.labels[test])[images.labels] + point.size)
+        cost = crossed_cost(images, problem, train, point.seed)
+        assert point.metrics == tried(images, problem, train, test, cost)
+        at_each.add(cost)
+    assert [(point.seed, point.size) for point in points] == [(seed, size) for seed in seeds for size in sizes]
+    assert len(at_each) > 1, "one C is the best at every point, so that nothing is shown"
+
+
+def test_a_curve_takes_the_same_costs_as_a_training() -> None:
+    assert CurveOptions(cost="auto").cost == TrainOptions(cost="auto").cost
+    with pytest.raises(EchelonError, match=r"--cost must be .*got best"):
+        CurveOptions(cost="best")

@@ -29,7 +29,8 @@ CAFFE_VGG16, CAFFE_SQUEEZENET = (123.68, 116.779, 103.939), (123.0, 117.0, 104.0
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
     monkeypatch.setitem(NETWORKS, "vgg16", narrow_vgg16())
-    monkeypatch.setitem(NETWORKS, "squeezenet", small_squeezenet())
+    for model in ("squeezenet", "squeezenet-max"):
+        monkeypatch.setitem(NETWORKS, model, small_squeezenet(model))
 
 
 def pixels(side, seed=3):
@@ -142,6 +143,20 @@ def test_squeezenet_of_caffe_computes_what_its_prototxt_says(tmp_path, how):
         )
     wanted = [caffe_squeezenet(weights, image.astype(float), CAFFE_SQUEEZENET) for image in images]
     assert_same(features("squeezenet", path, images), np.array(wanted))
+
+
+def test_means_and_maxima_have_the_same_weight_whatever_their_size(tmp_path):
+    weights, images, path = caffe_weights(2), pixels(67), tmp_path / "squeezenet.npz"
+    np.savez(
+        path, **{f"{layer}/{end}": v for layer, pair in weights.items() for end, v in zip("wb", pair, strict=True)}
+    )
+    found = features("squeezenet-max", path, images)
+    for image, row in zip(images, found, strict=True):
+        places = caffe_squeezenet(weights, image.astype(float), CAFFE_SQUEEZENET, grid=(3, 3)).reshape(512, 9)
+        halves = places.mean(1), places.max(1)
+        np.testing.assert_allclose(
+            row, np.concatenate([half / np.linalg.norm(half) for half in halves]), rtol=1e-3, atol=1e-5
+        )
 
 
 def test_squeezenet_of_torchvision(tmp_path):

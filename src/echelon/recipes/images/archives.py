@@ -131,6 +131,9 @@ class TarFiles(StoredImages):
     def images(self) -> int:
         return len(self.members)
 
+    def is_brief(self, storage: Storage) -> bool:
+        return storage.is_local
+
     def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
         with _opened(storage, self.path, self.path) as archive:
             yield from (archive.image(*member) for member in self.members)

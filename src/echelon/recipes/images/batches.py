@@ -42,6 +42,10 @@ class StoredImages(ABC):
             DataError: the file as a whole is not what it should be.
         """
 
+    def is_brief(self, storage: Storage) -> bool:
+        """Whether `stored` only says where its images are, without looking into files."""
+        return False
+
     def rows(self, storage: Storage) -> Iterator[Rows | Problem]:
         """The same images, decoded."""
         return decoded(self.stored(storage), self.size, storage)

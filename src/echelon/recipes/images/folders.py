@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from echelon.data.files import is_hidden
 from echelon.data.storage import Storage
-from echelon.errors import DataError
 from echelon.recipes.images.batches import Stored, StoredImages
+from echelon.recipes.images.meaning import OtherClasses
 from echelon.recipes.images.rows import TEST, TRAIN, UNLABELLED, VAL, Division, Item, Problem, Source
 from echelon.recipes.pixels.decode import SUFFIXES
 from echelon.recipes.pixels.places import Place
@@ -36,6 +36,9 @@ class ClassFiles(StoredImages):
     def images(self) -> int:
         return len(self.files)
 
+    def is_brief(self, storage: Storage) -> bool:
+        return True
+
     def stored(self, storage: Storage) -> Iterator[Stored | Problem]:
         yield from (Problem(path, "it lies in no class folder") for path in self.strays)
         yield from (Stored(path, label, Place(path)) for path, label in self.files)
@@ -50,7 +53,7 @@ def find_folders(
     divided. classes: the names that there may be, in the order of their labels; None for those found, sorted.
 
     Raises:
-        DataError: a folder is none of `classes`.
+        OtherClasses: a folder is none of `classes`.
     """
     images = sorted(path for path in paths if path.lower().endswith(SUFFIXES) and not is_hidden(path))
     above = {path.split("/")[0] for path in images if path.count("/") >= 2}
@@ -63,7 +66,7 @@ def find_folders(
     labels = {name: label for label, name in enumerate(names)}
     unknown = sorted({name for _, name in placed} - set(labels))
     if unknown:
-        raise DataError(f"the folders {', '.join(unknown)} are none of the classes {', '.join(names)}")
+        raise OtherClasses(f"the folders {', '.join(unknown)} are none of the classes {', '.join(names)}")
     files: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for (path, name), split in zip(placed, _splits(placed, has_splits, labels, division), strict=True):
         files[split].append((path, labels[name]))

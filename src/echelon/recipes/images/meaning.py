@@ -12,6 +12,10 @@ from echelon.recipes.images.rows import UNLABELLED
 _SHOWN = 5
 
 
+class OtherClasses(DataError):
+    """The labels of a source mean classes that are not those that are wanted."""
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What labels mean. classes: in their order. ids: classes in the order of the numbers in lists of labels; None if
@@ -51,13 +55,13 @@ def meaning_of(names: Sequence[str], most: int, listed: ClassList | None, classe
             greatest. listed: a class list that fits them. classes: names that the labels must mean.
 
     Raises:
-        DataError: a class is none of `classes`; the numbers go beyond the classes that are known, so that they count
+        OtherClasses: a class is none of `classes`; the numbers go beyond the classes that are known, so that they count
             others, and those below would be mistaken.
     """
     ids = listed.ids if listed else tuple(names) or None
     counted = ids or classes
     if counted and most >= len(counted):
-        raise DataError(
+        raise OtherClasses(
             f"there are labels up to {most}, but they can count only {len(counted)} classes, {some(counted)}: put the "
             "list of all classes that they count, such as synsets.txt, beside the images, or mend the labels"
         )
@@ -65,7 +69,7 @@ def meaning_of(names: Sequence[str], most: int, listed: ClassList | None, classe
         known = positions(classes)
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise DataError(f"the classes {some(unknown)} are none of {some(classes)}, which are wanted")
+            raise OtherClasses(f"the classes {some(unknown)} are none of {some(classes)}, which are wanted")
         return Meaning(tuple(classes), ids, True, known)
     if listed is None:
         found = tuple(names) or tuple(str(number) for number in range(most + 1))

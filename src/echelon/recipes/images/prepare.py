@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from echelon.errors import DataError, EchelonError
 from echelon.recipes.images.batches import StoredImages
 from echelon.recipes.images.labelled import IMAGE, KEY, LABEL, MEAN, schema_of
 from echelon.recipes.images.learner import ImagesLearner
+from echelon.recipes.images.meaning import OtherClasses
 from echelon.recipes.images.options import PrepareOptions
 from echelon.recipes.images.rows import TRAIN, UNLABELLED, Division, Item, Pixels, Problem, Rows, Source
 from echelon.recipes.images.sources import find_source
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _FIT_UINT16 = 65535 // 255
 _EVERYTHING = Division(test_fraction=1, seed=0)
+_log = logging.getLogger(__name__)
 
 
 def prepare(
@@ -51,7 +54,8 @@ def prepare(
     Args:
         source: see `find_source`. fitting: the dataset is for this learner, to evaluate or to predict: it gets its
             classes, size and order of raw channels, a source without a test part is all for testing, and images may
-            have no label (-1).
+            have no label (-1): none has one where the labels of the source mean classes that the learner does not know,
+            which is logged. They can be predicted, not evaluated.
         overwrite: whether a dataset at this URL may be replaced. on_progress: called from time to time.
 
     Raises:
@@ -62,7 +66,7 @@ def prepare(
     if fitting is not None:
         size, division, classes = (fitting.size[0], fitting.size[1]), _EVERYTHING, fitting.classes
         channels = fitting.raw_channels
-    storage, found = find_source(source, size, division, classes, channels == "bgr")
+    storage, found, labelled = _found(source, size, division, classes, channels == "bgr")
     if found.size not in (None, size) and fitting is not None:
         raise DataError(f"the images at {source} are {_sides(found.size)}, the model was trained on {_sides(size)}")
     size = found.size or size
@@ -71,10 +75,11 @@ def prepare(
         url,
         schema_of(size),
         found.items,
-        _Read(storage),
+        _Read(storage, labelled),
         finish=finish(size, storage) if any(isinstance(item, StoredImages) for item in found.items) else None,
         conclude=_Conclude(found, size, channels),
         sums_of=_Sums(len(found.classes)),
+        brief=all(isinstance(item, StoredImages) and item.is_brief(storage) for item in found.items if item.images),
         bytes_of=lambda item: item.images * 3 * size[0] * size[1],
         shuffle_seed=options.shuffle_seed,
         overwrite=overwrite,
@@ -84,26 +89,50 @@ def prepare(
     return dataset
 
 
+def _found(
+    source: str, size: tuple[int, int], division: Division, classes: Sequence[str] | None, blue_first: bool
+) -> tuple[Storage, Source, bool]:
+    """As `find_source`, and whether its labels mean the wanted classes. If not, they are of no use."""
+    try:
+        return *find_source(source, size, division, classes, blue_first), True
+    except OtherClasses as error:
+        if classes is None:
+            raise
+        _log.warning("%s. The images are taken without labels: they can be predicted, but not evaluated", error)
+    storage, found = find_source(source, size, division, None, blue_first)
+    return storage, replace(found, classes=tuple(classes)), False
+
+
 @dataclass(frozen=True)
 class _Read:
-    """The rows of an item, in a task."""
+    """The rows of an item, in a task. labelled: whether its labels are kept."""
 
     storage: Storage
+    labelled: bool
 
     def __call__(self, item: Item) -> Iterator[spark.Found]:
         try:
-            if isinstance(item, StoredImages):
-                yield from travelling(item.stored(self.storage), item.size, item.split)
-                return
-            for found in item.rows(self.storage):
-                yield from (found,) if isinstance(found, Problem) else self._columns(item, found)
+            for found in self._rows(item):
+                yield found if self.labelled or not isinstance(found, spark.Rows) else _unlabelled(found)
         except DataError as error:
             # A damaged archive is no image to leave out: thousands would be missing.
             raise EchelonError(str(error)) from None
 
+    def _rows(self, item: Item) -> Iterator[spark.Found]:
+        if isinstance(item, StoredImages):
+            yield from travelling(item.stored(self.storage), item.size, item.split)
+            return
+        for found in item.rows(self.storage):
+            yield from (found,) if isinstance(found, Problem) else self._columns(item, found)
+
     def _columns(self, item: Item, rows: Rows) -> Iterator[spark.Found]:
         yield spark.Rows({IMAGE: rows.images, LABEL: rows.labels, KEY: rows.keys}, item.split)
         yield Counter({CONVERTED: rows.converted})
+
+
+def _unlabelled(rows: spark.Rows) -> spark.Rows:
+    labels = np.full(len(rows.values[KEY]), UNLABELLED, np.int64)
+    return replace(rows, values={**rows.values, LABEL: labels})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from echelon.recipes.images.archive_layout import find_archives
 from echelon.recipes.images.cifar import find_cifar
 from echelon.recipes.images.folders import find_folders, find_photos
 from echelon.recipes.images.lmdb_source import find_databases
-from echelon.recipes.images.meaning import some
+from echelon.recipes.images.meaning import OtherClasses, some
 from echelon.recipes.images.parquet_source import find_parquet
 from echelon.recipes.images.rows import Division, Problem, Reported, Source
 
@@ -47,7 +47,8 @@ def find_source(
         blue_first: the order of the channels of pixels that an LMDB of Caffe holds unencoded.
 
     Raises:
-        DataError: nothing known is there (the message says what is, and what is known), or its classes are others.
+        DataError: nothing known is there (the message says what is, and what is known). OtherClasses: its classes are
+        none of those that are wanted.
     """
     storage, entries = files_at(url)
     found = _recognised(storage, entries, size, division, classes, blue_first)
@@ -56,7 +57,7 @@ def find_source(
         names = [entry.path for entry in entries]
         raise DataError(f"no images were recognised at {url}: {_described(names)}. Supported is {known}")
     if classes is not None and tuple(classes) != found.classes:
-        raise DataError(
+        raise OtherClasses(
             f"the classes at {url} are {some(found.classes)}, but {some(classes)} are wanted, in this order"
         )
     return storage, found

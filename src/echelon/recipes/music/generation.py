@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon.errors import EchelonError
-from echelon.recipes.music.kernel import go_on
 from echelon.recipes.music.mulaw import SILENCE
-from echelon.recipes.music.packed import Memory, Precision, Weights, pack, places_of, remember
-from echelon.recipes.music.sampling import COLDEST, Drawing
+from echelon.recipes.music.packed import Precision, Weights, pack
+from echelon.recipes.music.sampling import Drawing
+from echelon.recipes.music.voices import Codes, after, give, voice_of
 from echelon.recipes.music.wavenet import WaveNet
 
-Codes = NDArray[np.uint8]
 Progress = Callable[[int], None]
 """Is told how many codes of each song there are; what it raises ends the songs."""
 GROUP = 8
@@ -62,21 +61,15 @@ def songs_of(
     if classes > np.iinfo(np.uint8).max + 1:
         raise EchelonError(f"a model of {classes} classes makes no codes of a byte")
     before = np.concatenate([[SILENCE], [] if start is None else start]).astype(np.uint8)
-    memory = _after(weights, before, len(numbers))
-    last, songs = np.repeat(before[-1:], len(numbers)), np.empty((len(numbers), samples), np.uint8)
-    none, unwanted = np.empty((len(numbers), 0), np.uint8), np.empty((len(numbers), 0, classes), np.float32)
-    temperature = 0.0 if drawing.temperature < COLDEST else drawing.temperature
-    top_k = min(drawing.top_k or classes, classes)
+    voice, songs = voice_of(weights, len(numbers), before), np.empty((len(numbers), samples), np.uint8)
     for begin in range(0, samples, _AT_ONCE):
         end = min(samples, begin + _AT_ONCE)
         uniforms = np.stack([drawing.uniforms(number, begin, end) for number in numbers])
-        codes = np.empty((len(numbers), end - begin), np.uint8)
-        go_on(places_of(weights, memory), memory, last, none, uniforms, temperature, top_k, codes, unwanted)
-        if not np.isfinite(memory.logits).all():
+        songs[:, begin:end] = voice.sing(uniforms, drawing)
+        if not np.isfinite(voice.logits).all():
             raise EchelonError(
                 "the network says what are no numbers, so large are its weights: its training has diverged"
             )
-        songs[:, begin:end] = codes
         if progress is not None:
             progress(end)
     return songs
@@ -89,33 +82,7 @@ def follow(weights: Weights, codes: Codes, heard: int = 0) -> NDArray[np.float32
     """
     songs, length = codes.shape
     inputs = np.concatenate([np.full((songs, 1), SILENCE, np.uint8), codes], axis=1)
-    memory = _after(weights, inputs[0, : heard + 1], songs)
+    memory = after(weights, inputs[0, : heard + 1], songs)
     logits = np.empty((songs, length - heard, len(weights.embedding)), np.float32)
-    _give(weights, memory, inputs[:, heard:], logits)
+    give(weights, memory, inputs[:, heard:], logits)
     return logits
-
-
-def _after(weights: Weights, begun: Codes, songs: int) -> Memory:
-    """What is remembered of songs that all begin alike, when their newest code is still to be fed.
-
-    Not by one pass of the network in torch: its roundings depend on the processor and the threads, and after one draw
-    that falls on the other side a song is another one.
-
-    begun: uint8 [t], with the silence before.
-    """
-    memory = remember(weights, songs)
-    if len(begun) > 1:
-        one = remember(weights, 1)
-        # Further back than this no layer looks.
-        seen = begun[-1 - int(weights.dilations.sum()) :]
-        _give(weights, one, seen[None], np.empty((1, 0, len(weights.embedding)), np.float32))
-        for kept, of_one in ((memory.rings, one.rings), (memory.pending, one.pending), (memory.time, one.time)):
-            kept[:] = of_one
-    return memory
-
-
-def _give(weights: Weights, memory: Memory, inputs: Codes, logits: NDArray[np.float32]) -> None:
-    """Feeds all codes of songs but the last, uint8 [songs, 1 + n]."""
-    given, none = np.ascontiguousarray(inputs[:, 1:]), np.empty((len(inputs), 0), np.float32)
-    places, classes = places_of(weights, memory), len(weights.embedding)
-    go_on(places, memory, inputs[:, 0].copy(), given, none, 0.0, classes, np.empty_like(given), logits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from echelon.errors import EchelonError
+from echelon.recipes.music.drafting import DRAFT
+from echelon.recipes.music.eight_bits import AVAILABLE, pack_bytes
 from echelon.recipes.music.kernel import BLOCK
-from echelon.recipes.music.lanes import LANES, PANEL
+from echelon.recipes.music.lanes import CACHE_LINE, LANES, PANEL
 from echelon.recipes.music.wavenet import Block, WaveNet
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Floats = NDArray[np.float32]
+Array = TypeVar("Array", bound=NDArray[Any])
 Stored = NDArray[np.float32] | NDArray[np.uint32]
 """Weights as they are, or two of bfloat16 in a word."""
 
@@ -24,10 +27,12 @@ Stored = NDArray[np.float32] | NDArray[np.uint32]
 class Weights(NamedTuple):
     """A `WaveNet` as the kernel reads it. Channels are filled up with zeros to whole vectors, outputs to whole panels.
 
-    embedding: [classes, width], the residual channels. stream: panels of, for each layer, the later tap of the gate and
-    the projections to the head and to the next layer; then of the head. past: panels of the earlier taps. gate_bias:
-    [layers, gates]. residual_bias: [layers, width]. skip_bias: of all layers together, [skips]. mix_bias: [mixed].
-    out_bias: [outputs]. dilations: of each layer. residual, skip: channels that are not zeros.
+    embedding: [classes, width], the residual channels. stream: panels of, for each layer, the later tap of the gate
+    and the projections to the head and to the next layer; then of the head. past: panels of the earlier taps.
+    gate_bias: [layers, gates]. residual_bias: [layers, width]. skip_bias: of all layers together, [skips]. mix_bias:
+    [mixed]. out_bias: [outputs]. dilations: of each layer, powers of 2. residual, skip: channels that are not zeros.
+    rough, rough_past: stream and past rounded to 8 bits, see `eight_bits`; of no length where the processor cannot,
+    and for bfloat16, as fast without.
     """
 
     embedding: Floats
@@ -41,6 +46,8 @@ class Weights(NamedTuple):
     dilations: NDArray[np.int64]
     residual: int
     skip: int
+    rough: NDArray[np.uint32]
+    rough_past: NDArray[np.uint32]
 
 
 class Memory(NamedTuple):
@@ -123,6 +130,7 @@ def pack(model: WaveNet, precision: Precision) -> Weights:
         later.append(np.concatenate(projections))
     later += [_matrix(model.mix), _matrix(model.out)]
     dilations = np.array([block.dilation for block in blocks], np.int64)
+    assert not (dilations & (dilations - 1)).any(), "the kernel takes dilations that are powers of 2"
     none = np.zeros(residual, np.float32)
     return Weights(
         embedding=_filled(_array(model.embed.weight).T, width).T.copy(),
@@ -138,6 +146,8 @@ def pack(model: WaveNet, precision: Precision) -> Weights:
         dilations=dilations,
         residual=residual,
         skip=skip,
+        rough=_rough(later, precision),
+        rough_past=_rough(earlier, precision),
     )
 
 
@@ -147,7 +157,7 @@ def remember(weights: Weights, songs: int) -> Memory:
     width, skips = weights.embedding.shape[1], len(weights.skip_bias)
 
     def zeros(*shape: int) -> Floats:
-        return np.zeros(shape, np.float32)
+        return at_line(np.zeros(shape, np.float32))
 
     return Memory(
         rings=zeros(int(weights.dilations.sum()), songs, width),
@@ -161,6 +171,19 @@ def remember(weights: Weights, songs: int) -> Memory:
         dilations=weights.dilations,
         starts=np.concatenate([[0], np.cumsum(weights.dilations)[:-1]]),
         time=np.zeros(1, np.int64),
+    )
+
+
+def remember_ahead(weights: Weights) -> Memory:
+    """What `drafting` remembers of one song: of `DRAFT` codes what is remembered of songs, in rings that are as much
+    longer.
+    """
+    layers, gates = weights.gate_bias.shape
+    sizes = weights.dilations + DRAFT
+    return remember(weights, DRAFT)._replace(
+        rings=at_line(np.zeros((int(sizes.sum()), 1, weights.embedding.shape[1]), np.float32)),
+        pending=at_line(np.zeros((layers, DRAFT, 1, gates), np.float32)),
+        starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]),
     )
 
 
@@ -184,6 +207,21 @@ def places_of(weights: Weights, memory: Memory) -> Places:
     return Places(**{name: sizes[name] if name in sizes else arrays[name].ctypes.data for name in Places._fields})
 
 
+def places_of_draft(weights: Weights, memory: Memory) -> Places:
+    """Where `drafting` finds what it guesses with. memory: of one song."""
+    places = places_of(weights, memory)
+    return places._replace(stream=weights.rough.ctypes.data, past=weights.rough_past.ctypes.data)
+
+
+def at_line(array: Array) -> Array:
+    """A copy that begins where a line of the caches does: a vector that lies in two lines takes two to read."""
+    space = np.empty(array.nbytes + CACHE_LINE, np.uint8)
+    begin = -space.ctypes.data % CACHE_LINE
+    lined: Array = space[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)  # type: ignore[assignment]
+    lined[...] = array
+    return lined
+
+
 def _stream(matrices: list[Floats], precision: Precision) -> Stored:
     """Matrices [outputs, inputs] one after another, each as panels [inputs, PANEL]."""
     panels = [
@@ -193,10 +231,16 @@ def _stream(matrices: list[Floats], precision: Precision) -> Stored:
     ]
     lines = np.concatenate(panels)
     if precision == "fp32":
-        return lines.reshape(-1)
+        return at_line(lines.reshape(-1))
     # A word holds a number of each of two neighbouring vectors.
     halves = _bfloat16(lines).reshape(len(lines), -1, 2, LANES)
-    return (halves[:, :, 0] | halves[:, :, 1] << np.uint32(16)).reshape(-1)
+    return at_line((halves[:, :, 0] | halves[:, :, 1] << np.uint32(16)).reshape(-1))
+
+
+def _rough(matrices: list[Floats], precision: Precision) -> NDArray[np.uint32]:
+    if precision != "fp32" or not AVAILABLE:
+        return np.empty(0, np.uint32)
+    return at_line(pack_bytes([_filled(_filled(matrix, PANEL).T, LANES).T for matrix in matrices]))
 
 
 def _bfloat16(values: Floats) -> np.ndarray:

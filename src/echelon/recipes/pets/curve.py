@@ -14,7 +14,7 @@ from echelon.errors import DataError
 from echelon.recipes.pets.division import drawn, held_out
 from echelon.recipes.pets.measures import baseline_of
 from echelon.recipes.pets.problem import Problem
-from echelon.recipes.pets.trial import Images, tried
+from echelon.recipes.pets.trial import Images, crossed_cost, tried
 
 USUAL = tuple(range(20, 181, 20))
 """Training images of each breed, as far as there are so many."""
@@ -77,11 +77,14 @@ def learning_curve(
     seeds: Sequence[int],
     *,
     test_fraction: float,
-    cost: float,
+    cost: float | None,
     on_point: Callable[[], None] = lambda: None,
 ) -> Iterator[Point]:
     """A point for each seed and size. Of a seed all sizes are tested on the same images, and a smaller size trains on
-    some of the images of a larger one.
+    some of the images of a larger one. cost: C; None to find it anew for each point, see `crossed_cost`.
+
+    Raises:
+        EchelonError: C is to be found, and a breed has only one image.
     """
     kept = problem.concerns(torch.from_numpy(images.labels)).numpy()
     for seed in seeds:
@@ -100,9 +103,9 @@ def _point(
     test: NDArray[np.bool_],
     size: int,
     seed: int,
-    cost: float,
+    cost: float | None,
 ) -> Point:
-    metrics = tried(images, problem, train, test, cost)
+    metrics = tried(images, problem, train, test, cost or crossed_cost(images, problem, train, seed))
     known, there = (
         problem.counts(np.bincount(images.labels[mask], minlength=len(problem.classes)).tolist())
         for mask in (train, test)

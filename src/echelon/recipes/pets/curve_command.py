@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from echelon.data.storage import open_storage
 from echelon.errors import EchelonError
 from echelon.recipes.pets.classifier import LinearClassifier
 from echelon.recipes.pets.columns import ALL, described
+from echelon.recipes.pets.cost import cost_option, fixed_cost
 from echelon.recipes.pets.curve import learning_curve, least_trained, sizes_within
 from echelon.recipes.pets.division import known_of
 from echelon.recipes.pets.held import in_memory, with_bias
@@ -36,7 +36,7 @@ class CurveOptions:
     )
     seeds: int = option(5, "divisions of the images that are tried, with the seeds 0, 1, …")
     test_fraction: float = option(0.3, "part of the images of each breed to test on")
-    cost: float = option(1.0, "C of scikit-learn's LinearSVC")
+    cost: str = cost_option()
     normalise: bool = option(True, "scale the features of each image to the length 1")
     memory_mb: int = option(2048, "most memory for the images", least=1)
 
@@ -45,8 +45,7 @@ class CurveOptions:
             raise EchelonError(f"--seeds must be at least 1, got {self.seeds}")
         if not 0 < self.test_fraction < 1:
             raise EchelonError(f"--test-fraction must be above 0 and below 1, got {self.test_fraction}")
-        if not 0 < self.cost < math.inf:
-            raise EchelonError(f"--cost must be a number greater than 0, got {self.cost}")
+        fixed_cost(self.cost)
         _ = self.wanted
 
     @property
@@ -83,7 +82,7 @@ def curve(
                 sizes,
                 range(options.seeds),
                 test_fraction=options.test_fraction,
-                cost=options.cost,
+                cost=fixed_cost(options.cost),
                 on_point=lambda: bars.advance(task),
             )
         )

@@ -20,7 +20,9 @@ class PrepareOptions:
 
     model: str = option(
         "vgg16",
-        "network whose features are written: vgg16 (its fc2) or squeezenet (v1.0, its fire9 on a 2x4 grid)",
+        "network whose features are written: vgg16 (its fc2), squeezenet (v1.0, its fire9 on a 2x4 grid) or "
+        "squeezenet-max (means and maxima of fire9)",
+        metavar=f"<{'|'.join(NETWORKS)}>",
     )
     weights: str = option(
         AUTO,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -17,17 +16,17 @@ from echelon.data.plan import steps_in_epoch
 from echelon.errors import EchelonError
 from echelon.recipes.pets.classifier import LinearClassifier
 from echelon.recipes.pets.columns import ALL, described
+from echelon.recipes.pets.cost import COSTS, cost_option, fixed_cost
 from echelon.recipes.pets.division import Chosen, Divided
 from echelon.recipes.pets.held import in_memory, with_bias
 from echelon.recipes.pets.learner import InMemorySvmLearner, SvmLearner
 from echelon.recipes.pets.problem import EVERY
 from echelon.recipes.pets.svm import MOST_STEPS
-from echelon.recipes.pets.trial import COSTS, Images, crossed_cost
+from echelon.recipes.pets.trial import Images, crossed_cost
 from echelon.train.config import RunConfig, option
 from echelon.train.stopping import last_step
 from echelon.world import processors, threads
 
-AUTO = "auto"
 _log = logging.getLogger(__name__)
 _OF_STEPS, _OF_MEMORY = ("lr", "schedule"), ("iterations",)
 """Options of one solver only."""
@@ -42,11 +41,7 @@ class TrainOptions:
     all_breeds: bool = option(False, "every breed against all others, all at once; the default without --breed")
     test_fraction: float = option(0.3, "part of the images of each breed to test on")
     split_seed: int = option(0, "seed of that division")
-    cost: str = option(
-        "1",
-        "C of scikit-learn's LinearSVC: what loss costs beside the norm of the weights; 1/(rows x regParam) of Spark; "
-        "auto: the best of some by cross-validation within the training images",
-    )
+    cost: str = cost_option()
     normalise: bool = option(True, "scale the features of each image to the length 1")
     solver: Literal["memory", "steps"] = option(
         "memory", "memory: solved at once by one process; steps: in steps by any number of workers, whatever its size"
@@ -62,23 +57,13 @@ class TrainOptions:
             raise EchelonError(f"--test-fraction must be at least 0 and below 1, got {self.test_fraction}")
         if not 0 < self.lr < math.inf:
             raise EchelonError(f"--lr must be a number greater than 0, got {self.lr}")
-        _ = self.fixed_cost
+        fixed_cost(self.cost)
         if self.iterations < 1:
             raise EchelonError(f"--iterations must be at least 1, got {self.iterations}")
         for name in _OF_STEPS if self.solver == "memory" else _OF_MEMORY:
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 other = "steps" if self.solver == "memory" else "memory"
                 raise EchelonError(f"--{name} does nothing with --solver {self.solver}: leave it out, or take {other}")
-
-    @property
-    def fixed_cost(self) -> float | None:
-        """C if it was given as a number."""
-        if self.cost == AUTO:
-            return None
-        with suppress(ValueError):
-            if 0 < (cost := float(self.cost)) < math.inf:
-                return cost
-        raise EchelonError(f"--cost must be a number greater than 0 or {AUTO}, got {self.cost}")
 
     def divided(self, dataset: Dataset) -> Divided:
         """The images of a dataset that are trained and tested on."""
@@ -115,7 +100,7 @@ def learner_for(dataset: Dataset, options: TrainOptions, config: RunConfig) -> S
         extractor=asdict(its.extractor) if its.extractor is not None else None,
         breed=options.breed,
         against=options.against,
-        cost=options.fixed_cost or _cost_of(dataset, chosen, options, config),
+        cost=fixed_cost(options.cost) or _cost_of(dataset, chosen, options, config),
         normalise=options.normalise,
         lr=options.lr,
         schedule=options.schedule,

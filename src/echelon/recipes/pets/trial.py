@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echelon.errors import EchelonError
+from echelon.recipes.pets.cost import COSTS
 from echelon.recipes.pets.division import drawn
 from echelon.recipes.pets.problem import Problem
 from echelon.recipes.pets.svm import solve, useful_threads
 from echelon.train.classification import ACCURACY, BALANCED_ACCURACY
 from echelon.world import threads
 
-COSTS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""C that are tried. Of rows of length 1, less tells nothing apart and more changes little."""
 FOLDS = 5
 
 

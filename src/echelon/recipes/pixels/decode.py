@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon.errors import EchelonError
+from echelon.recipes.pixels.resize import resized
 
 try:
     from PIL import Image
@@ -46,7 +47,7 @@ def decode(data: bytes, size: tuple[int, int]) -> tuple[Pixels, bool]:
             with Image.open(io.BytesIO(data)) as image:
                 converted = image.mode != "RGB"
                 image.draft("RGB", (size[1], size[0]))
-                pixels = _resized(_on_black(image) if converted else image, size)
+                pixels = resized(_on_black(image) if converted else image, size)
     except Exception as error:  # Pillow's decoders raise whatever their format's parser meets.
         raise BrokenImage(str(error) or type(error).__name__) from None
     return pixels, converted
@@ -68,14 +69,7 @@ def stretched(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, bool]:
     if Image is None:
         raise EchelonError(_NO_PILLOW)
     image = Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    return _resized(image.convert("RGB"), size), grey
-
-
-def _resized(rgb: Image.Image, size: tuple[int, int]) -> Pixels:
-    """An RGB image as uint8 [3, H, W] of this height and width; a view, channels last in memory."""
-    if rgb.size != (size[1], size[0]):
-        rgb = rgb.resize((size[1], size[0]), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return np.asarray(rgb).transpose(2, 0, 1)
+    return resized(image.convert("RGB"), size), grey
 
 
 def _on_black(image: Image.Image) -> Image.Image:

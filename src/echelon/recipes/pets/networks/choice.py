@@ -23,18 +23,27 @@ _BODY = "body."
 class Kind:
     """A network. body: makes it. side: of the square images that it takes. features: numbers that it gives for each.
 
+    weights: the name of its weights; networks that differ only in what they make of the last layer share them.
     caffe_mean: of red, green and blue, which those who trained it in Caffe took away from the pixels.
     """
 
     body: Callable[[], nn.Module]
     side: int
     features: int
+    weights: str
     caffe_mean: tuple[float, float, float]
 
 
+_VGG16_MEAN, _SQUEEZENET_MEAN = (123.68, 116.779, 103.939), (123.0, 117.0, 104.0)
+_SIDE, _CHANNELS, _CELLS = squeezenet.SIDE, squeezenet.CHANNELS, squeezenet.GRID[0] * squeezenet.GRID[1]
 NETWORKS: Mapping[str, Kind] = {
-    "vgg16": Kind(vgg16.VGG16, vgg16.FULL.side, vgg16.FULL.dense, (123.68, 116.779, 103.939)),
-    "squeezenet": Kind(squeezenet.SqueezeNet, squeezenet.SIDE, squeezenet.FEATURES, (123.0, 117.0, 104.0)),
+    "vgg16": Kind(vgg16.VGG16, vgg16.FULL.side, vgg16.FULL.dense, "vgg16", _VGG16_MEAN),
+    "squeezenet": Kind(
+        lambda: squeezenet.SqueezeNet(squeezenet.Grid()), _SIDE, _CELLS * _CHANNELS, "squeezenet", _SQUEEZENET_MEAN
+    ),
+    "squeezenet-max": Kind(
+        lambda: squeezenet.SqueezeNet(squeezenet.MeanAndMaximum()), _SIDE, 2 * _CHANNELS, "squeezenet", _SQUEEZENET_MEAN
+    ),
 }
 
 

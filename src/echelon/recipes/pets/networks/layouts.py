@@ -63,10 +63,11 @@ def _recognised(model: str, tensors: Tensors) -> _Found:
     Raises:
         DataError: the names of the tensors are of no known layout.
     """
+    kind = NETWORKS[model].weights
     paths = {part for name in tensors for part in name.split("/")}
-    if model == "vgg16" and "block1_conv1" in paths:
+    if kind == "vgg16" and "block1_conv1" in paths:
         return _Found(_from_keras(tensors), CAFFE)
-    if model == "squeezenet" and "conv1/w" in tensors:
+    if kind == "squeezenet" and "conv1/w" in tensors:
         return _Found(_from_caffe(tensors), CAFFE)
     for name in tensors:
         if name == _FIRST or name.endswith(f".{_FIRST}"):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelon.errors import DataError
-from echelon.recipes.pets.networks.choice import random_weights
+from echelon.recipes.pets.networks.choice import NETWORKS, random_weights
 from echelon.recipes.pets.networks.files import read_tensors
 from echelon.recipes.pets.networks.layouts import brought
 from echelon.recipes.pets.networks.published import PUBLISHED, fetched
@@ -26,7 +26,7 @@ def weights_of(model: str, source: str = AUTO, scaling: str | None = None) -> ND
     """
     if source == RANDOM:
         return random_weights(model)
-    url = str(fetched(PUBLISHED[model])) if source == AUTO else source
+    url = str(fetched(PUBLISHED[NETWORKS[model].weights])) if source == AUTO else source
     tensors = read_tensors(url)
     try:
         return brought(model, tensors, scaling)
