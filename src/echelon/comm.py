@@ -8,13 +8,16 @@ pickled objects, since neither gloo nor NCCL authenticates its peers.
 import gc
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+# Its functions have the group of the moment of their import as a default, and would keep it for ever.
+import torch.distributed.nn
 from torch import Tensor
 from torch.distributed.distributed_c10d import _abort_process_group, _set_pg_timeout
 
@@ -59,6 +62,15 @@ class Comm:
         self._phase = "start"
         self._timeout = timedelta(seconds=30)
         self._pending: list[tuple[torch.cuda.Event, dist.Work]] = []
+        self._holders: list[Callable[[], None]] = []
+
+    def at_end(self, let_go: Callable[[], None]) -> None:
+        """Calls this at the end of `connect`'s block: what keeps the process group without Python's knowledge lets go.
+
+        Whoever lets go last ends gloo's threads and waits for them, and DDP would do so while it holds Python's lock,
+        without which these threads cannot let go of tensors: both would wait for ever.
+        """
+        self._holders.append(let_go)
 
     def deadline(self, phase: str, seconds: float) -> None:
         """From here on a collective may take so long; the phase is named in the error when it takes longer."""
@@ -285,6 +297,7 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
             comm.backend.name, store=store, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=seconds)
         )
     comm._timeout = timedelta(seconds=seconds)
+    group = dist.group.WORLD
     try:
         yield comm
     except BaseException:
@@ -293,8 +306,12 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
             _abort_process_group()
         raise
     finally:
+        for let_go in comm._holders:
+            let_go()
         if dist.is_initialized():
             dist.destroy_process_group()
-        # DistributedDataParallel keeps the group in a cycle of references. If gloo's threads, which hold tensors, live
-        # on to the end of the interpreter, that end may abort the process.
+        # A learner or strategy of others may have left it in cycles of references. If gloo's threads, which hold
+        # tensors, live on to the end of the interpreter, that end may abort the process.
         gc.collect()
+        # The last reference to it, see `Comm.at_end`.
+        del group

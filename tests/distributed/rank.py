@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -25,6 +26,9 @@ from echelon.train.worker import Job
 from echelon.world import World
 
 BACKWARD, COLLECTIVE, CHECKPOINT, COMMIT, EVALUATION = "backward", "collective", "checkpoint", "commit", "evaluation"
+
+HANG_SECONDS = 54.0
+"""A rank that still runs then prints where all of its threads are, before those who wait for it give up."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def main(order: Order) -> None:
     rank = order.world.rank
     for path in (1, 2):
         os.dup2(os.open(order.folder / f"output-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), path)
+    faulthandler.dump_traceback_later(HANG_SECONDS)
     seed_process(rank)
     Watched(order).install()
     store = dist.FileStore(str(order.folder / "store"), order.world.size) if order.world.size > 1 else None

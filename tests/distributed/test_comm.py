@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from together import together
+from torch.nn.parallel import DistributedDataParallel
 
 from echelon.buckets import BUCKET_BYTES
 from echelon.comm import Comm
+from echelon.errors import CommunicationError
+from echelon.sync import AllReduce
 from echelon.sync.buffers import exchange
 from echelon.sync.protocol import Tally
 
@@ -87,3 +92,35 @@ def test_a_missing_rank_is_an_error_that_says_where(tmp_path: Path, present: int
     message = together(2, tmp_path, _one_leaves, present)[0]
     assert message.startswith("rank 0 of 2")
     assert ("sum failed in phase 'a step'" if present == 2 else "the meeting of all ranks failed") in message
+
+
+def _leaves_ddp_in_a_cycle(comm: Comm) -> str:
+    network = torch.nn.Linear(3, 3)
+    cycle = [DistributedDataParallel(network, init_sync=False), network]
+    cycle.append(cycle)
+    _keep_gloo_in_python()
+    return "left"
+
+
+def _fails_with_ddp_in_a_cycle(comm: Comm) -> str:
+    replica = AllReduce().start(torch.nn.Linear(3, 3), comm, None)
+    cycle = [replica]
+    cycle.append(cycle)
+    _keep_gloo_in_python()
+    raise CommunicationError("a peer is gone")
+
+
+def _keep_gloo_in_python() -> None:
+    """For a second one of its threads is in Python, and needs its lock to go on."""
+    work = torch.distributed.all_reduce(torch.ones(3), async_op=True)
+    work.get_future().then(lambda future: time.sleep(1))
+
+
+@pytest.mark.parametrize(
+    ("work", "result"), [(_leaves_ddp_in_a_cycle, "left"), (_fails_with_ddp_in_a_cycle, "a peer is gone")]
+)
+def test_the_end_of_a_group_waits_for_its_threads_without_the_lock_of_python(
+    tmp_path: Path, work: Callable[[Comm], str], result: str
+) -> None:
+    """DDP's part in C++ would wait with it, if it were the last to hold the group."""
+    assert together(2, tmp_path, work) == [result] * 2

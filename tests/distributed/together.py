@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from gang import processes
+from gang import HANG_SECONDS, processes
 
 from echelon.comm import Comm, connect
 from echelon.errors import CommunicationError
@@ -23,13 +25,17 @@ def together(size: int, folder: Path, work: Callable[[Comm], object], present: i
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(60)
-    assert not any(process.is_alive() for process in ranks)
+        process.join(HANG_SECONDS)
+    stuck = [rank for rank, process in enumerate(ranks) if process.is_alive()]
+    for rank in stuck:
+        ranks[rank].kill()
+    assert not stuck, f"ranks {stuck} hang; they said: {[(folder / f'{rank}.txt').read_text() for rank in stuck]}"
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(len(ranks))]
 
 
 def _rank(world: World, folder: Path, work: Callable[[Comm], object]) -> None:
     sys.stderr = open(folder / f"{world.rank}.txt", "w")  # noqa: SIM115 (until the process ends)
+    faulthandler.dump_traceback_later(0.9 * HANG_SECONDS, file=sys.stderr)
     torch.set_num_threads(1)
     torch.manual_seed(world.rank)
     try:
@@ -38,4 +44,5 @@ def _rank(world: World, folder: Path, work: Callable[[Comm], object]) -> None:
             result = work(comm)
     except CommunicationError as error:
         result = str(error)
+    gc.collect()  # the end of what the error kept alive
     (folder / f"{world.rank}.json").write_text(json.dumps(result))

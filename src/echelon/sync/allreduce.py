@@ -90,6 +90,12 @@ class AllReduceReplica:
                 )
             self._ddp.register_comm_hook(self._way, comm.sum_gradients)
             self.module = self._ddp
+            comm.at_end(self._let_go)
+
+    def _let_go(self) -> None:
+        """Ends DDP's hold of the process group; see `Comm.at_end`."""
+        for name in ("reducer", "logger", "process_group"):
+            self._ddp.__dict__.pop(name, None)
 
     @contextmanager
     def microbatch(self, last: bool) -> Iterator[None]:
