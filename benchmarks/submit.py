@@ -27,11 +27,11 @@ import torch.distributed as dist
 from measured import Outcome, told
 from torch import nn
 
-from echelon.comm import connect
 from echelon.data.batch import Batch
 from echelon.data.manifest import Dataset
 from echelon.data.schema import Column, Schema
 from echelon.data.write import write_dataset
+from echelon.group import connect
 from echelon.spark.barrier import run_gang
 from echelon.spark.rendezvous import Member
 from echelon.spark.session import session

@@ -5,8 +5,6 @@ pickled objects, since neither gloo nor NCCL authenticates its peers.
 """
 
 # Annotations stay objects here: torch compares those of a communication hook with its own types.
-import gc
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +13,10 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-
-# Its functions have the group of the moment of their import as a default, and would keep it for ever.
-import torch.distributed.nn
 from torch import Tensor
-from torch.distributed.distributed_c10d import _abort_process_group, _set_pg_timeout
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
-from echelon.backend import GLOO, Backend, agree, prepare_nccl
+from echelon.backend import GLOO, Backend
 from echelon.buckets import buckets, scatter
 from echelon.errors import CommunicationError
 from echelon.world import World
@@ -49,28 +44,24 @@ class GradientWay:
 class Comm:
     """The collectives of one process, and what they cost.
 
-    backend: what carries them. bytes_sent: what this process sends in a ring all-reduce, 2(n-1)/n of the payload; in an
-    exchange or a gathering of parts those for the n-1 others; else the payload. seconds: time in which this process
-    waited for a collective.
+    backend: what carries them. timeout: the deadline in seconds until another is set. bytes_sent: what this process
+    sends in a ring all-reduce, 2(n-1)/n of the payload; in an exchange or a gathering of parts those for the n-1
+    others; else the payload. seconds: time in which this process waited for a collective. holders: see `at_end`.
     """
 
-    def __init__(self, world: World, backend: Backend = GLOO) -> None:
+    def __init__(self, world: World, backend: Backend = GLOO, timeout: float = 30.0) -> None:
         self.world = world
         self.backend = backend
         self.bytes_sent = 0.0
         self.seconds = 0.0
         self._phase = "start"
-        self._timeout = timedelta(seconds=30)
+        self._timeout = timedelta(seconds=timeout)
         self._pending: list[tuple[torch.cuda.Event, dist.Work]] = []
-        self._holders: list[Callable[[], None]] = []
+        self.holders: list[Callable[[], None]] = []
 
     def at_end(self, let_go: Callable[[], None]) -> None:
-        """Calls this at the end of `connect`'s block: what keeps the process group without Python's knowledge lets go.
-
-        Whoever lets go last ends gloo's threads and waits for them, and DDP would do so while it holds Python's lock,
-        without which these threads cannot let go of tensors: both would wait for ever.
-        """
-        self._holders.append(let_go)
+        """Calls this before the process group ends: what holds it without Python's knowledge lets go of it."""
+        self.holders.append(let_go)
 
     def deadline(self, phase: str, seconds: float) -> None:
         """From here on a collective may take so long; the phase is named in the error when it takes longer."""
@@ -268,50 +259,3 @@ def is_communication_failure(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
-
-
-@contextmanager
-def connect(world: World, store: dist.Store | None, *, interface: str | None, seconds: float) -> Iterator[Comm]:
-    """The collectives of this process, from the meeting of all ranks in the store until the end of the block.
-
-    Args:
-        store: where the ranks meet; None for a world of one.
-        interface: the network interface that gloo and NCCL must use; None lets them choose.
-        seconds: deadline of the meeting.
-
-    Raises:
-        CommunicationError: not all ranks came in time.
-    """
-    if world.size == 1:
-        yield Comm(world)
-        return
-    if store is None:
-        raise ValueError(f"a world of {world.size} processes needs a store to meet in")
-    comm = Comm(world, agree(world, store, seconds))
-    if interface:
-        os.environ["GLOO_SOCKET_IFNAME"] = interface
-    if comm.backend.has_nccl:
-        prepare_nccl(interface)
-    with comm.naming("the meeting of all ranks"):
-        dist.init_process_group(
-            comm.backend.name, store=store, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=seconds)
-        )
-    comm._timeout = timedelta(seconds=seconds)
-    group = dist.group.WORLD
-    try:
-        yield comm
-    except BaseException:
-        if comm.backend.has_nccl:
-            # Destroying a group waits for collectives that a lost peer will never join.
-            _abort_process_group()
-        raise
-    finally:
-        for let_go in comm._holders:
-            let_go()
-        if dist.is_initialized():
-            dist.destroy_process_group()
-        # A learner or strategy of others may have left it in cycles of references. If gloo's threads, which hold
-        # tensors, live on to the end of the interpreter, that end may abort the process.
-        gc.collect()
-        # The last reference to it, see `Comm.at_end`.
-        del group

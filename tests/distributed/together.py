@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 from gang import HANG_SECONDS, processes
 
-from echelon.comm import Comm, connect
+from echelon.comm import Comm
 from echelon.errors import CommunicationError
+from echelon.group import connect
 from echelon.world import World
 
 

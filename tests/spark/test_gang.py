@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from echelon.comm import connect
 from echelon.errors import CommunicationError, EchelonError
+from echelon.group import connect
 from echelon.spark.barrier import run_gang
 from echelon.spark.failure import WorkerFailed
 from echelon.spark.probe import Probe

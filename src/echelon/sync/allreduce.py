@@ -93,7 +93,7 @@ class AllReduceReplica:
             comm.at_end(self._let_go)
 
     def _let_go(self) -> None:
-        """Ends DDP's hold of the process group; see `Comm.at_end`."""
+        """Ends DDP's hold of the process group; see `echelon.group`."""
         for name in ("reducer", "logger", "process_group"):
             self._ddp.__dict__.pop(name, None)
 

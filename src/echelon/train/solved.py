@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from echelon.allocation import kept_memory
-from echelon.comm import Comm, connect
+from echelon.comm import Comm
 from echelon.data.manifest import Dataset, open_dataset
 from echelon.denormals import flushed_denormals
 from echelon.device import chosen_device, computing_on
 from echelon.errors import EchelonError
+from echelon.group import connect
 from echelon.sync.allreduce import AllReduce
 from echelon.sync.protocol import Strategy
 from echelon.train.checkpoint import Part, commit, folder_of, newest_whole, write_part

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import nn
 
 from echelon.allocation import kept_memory
-from echelon.comm import Comm, connect
+from echelon.comm import Comm
 from echelon.data.bucketing import Bucketing
 from echelon.data.loader import Loader
 from echelon.data.manifest import Dataset, open_dataset
@@ -21,6 +21,7 @@ from echelon.data.plan import deal
 from echelon.denormals import flushed_denormals
 from echelon.device import chosen_device, computing_on
 from echelon.errors import DataError, EchelonError
+from echelon.group import connect
 from echelon.sync.protocol import Strategy
 from echelon.train.balance import Balance, Cadence, too_coarse
 from echelon.train.checkpoint import Checkpoint, folder_of, newest_whole

@@ -1,0 +1,67 @@
+"""The process group of a world, from the meeting of its ranks to its end.
+
+Whoever lets go of a group last ends gloo's threads and waits for them. Python does so without its lock. DDP's part in
+C++ keeps the lock, which the threads may need to let go of tensors: then both wait for ever. And where nobody does,
+since a group lies in a cycle of references, threads that outlive the interpreter may abort the process. So `connect`
+is the last.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch.distributed as dist
+
+# Its functions have the group of the moment of their import as a default, and would keep it for ever.
+from torch.distributed.distributed_c10d import _abort_process_group
+
+from echelon.backend import agree, prepare_nccl
+from echelon.comm import Comm
+from echelon.world import World
+
+
+@contextmanager
+def connect(world: World, store: dist.Store | None, *, interface: str | None, seconds: float) -> Iterator[Comm]:
+    """The collectives of this process, from the meeting of all ranks in the store until the end of the block.
+
+    Args:
+        store: where the ranks meet; None for a world of one.
+        interface: the network interface that gloo and NCCL must use; None lets them choose.
+        seconds: deadline of the meeting.
+
+    Raises:
+        CommunicationError: not all ranks came in time.
+    """
+    if world.size == 1:
+        yield Comm(world)
+        return
+    if store is None:
+        raise ValueError(f"a world of {world.size} processes needs a store to meet in")
+    comm = Comm(world, agree(world, store, seconds), seconds)
+    if interface:
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
+    if comm.backend.has_nccl:
+        prepare_nccl(interface)
+    with comm.naming("the meeting of all ranks"):
+        dist.init_process_group(
+            comm.backend.name, store=store, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=seconds)
+        )
+    group = dist.group.WORLD
+    try:
+        yield comm
+    except BaseException:
+        if comm.backend.has_nccl:
+            # Destroying a group waits for collectives that a lost peer will never join.
+            _abort_process_group()
+        raise
+    finally:
+        for let_go in comm.holders:
+            let_go()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        gc.collect()
+        del group
