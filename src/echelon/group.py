@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,11 +18,15 @@ from datetime import timedelta
 import torch.distributed as dist
 
 # Its functions have the group of the moment of their import as a default, and would keep it for ever.
+import torch.distributed.nn.functional  # noqa: F401
 from torch.distributed.distributed_c10d import _abort_process_group
 
 from echelon.backend import agree, prepare_nccl
 from echelon.comm import Comm
 from echelon.world import World
+
+_OWN_REFERENCES = 2
+"""To the group: the frame's that asks, and the call's."""
 
 
 @contextmanager
@@ -63,5 +68,7 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
             let_go()
         if dist.is_initialized():
             dist.destroy_process_group()
-        gc.collect()
+        if sys.getrefcount(group) > _OWN_REFERENCES:
+            # It lies in a cycle, as DDP of a user's own strategy may.
+            gc.collect()
         del group

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from gang import HANG_SECONDS, processes
+from rank import names_of_threads
 
 from echelon.comm import Comm
 from echelon.errors import CommunicationError
@@ -43,6 +44,7 @@ def _rank(world: World, folder: Path, work: Callable[[Comm], object]) -> None:
         store = dist.FileStore(str(folder / "store"), world.size)
         with connect(world, store, interface="lo", seconds=3) as comm:
             result = work(comm)
+        assert not [name for name in names_of_threads() if "gloo" in name]
     except CommunicationError as error:
         result = str(error)
     gc.collect()  # the end of what the error kept alive

@@ -16,7 +16,7 @@ from echelon.errors import CommunicationError, EchelonError
 from echelon.spark.background import BackgroundJob
 from echelon.spark.failure import from_spark, root_cause, to_error
 from echelon.spark.member import Answer, Invitation, Work, serve
-from echelon.spark.packed import pack
+from echelon.spark.packed import pack, settle
 from echelon.spark.probe import Probe, laid
 from echelon.spark.pulse import Watch
 from echelon.spark.rendezvous import Rendezvous
@@ -104,6 +104,7 @@ def _plan(session: SparkSession, invitation: Invitation, fn: Work, imports: tupl
 
     def task(_: Iterable[int]) -> Iterator[Answer]:
         begin, invited, work = packed.unpacked()
+        settle()
         yield begin(invited, work)
 
     ranks = session.sparkContext.parallelize(range(invitation.size), invitation.size)

@@ -56,7 +56,7 @@ _settled = False
 
 
 def settle() -> None:
-    """At the end of a process's first task: keeps what it has imported out of all later garbage collections.
+    """When a process's first task has imported all: keeps that out of all later garbage collections.
 
     pyspark collects after every task, which would walk through some hundred thousand objects each time.
     """

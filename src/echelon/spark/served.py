@@ -22,7 +22,7 @@ from echelon.spark.background import BackgroundJob
 from echelon.spark.barrier import driver_address
 from echelon.spark.device import task_device
 from echelon.spark.failure import from_spark
-from echelon.spark.packed import pack
+from echelon.spark.packed import pack, settle
 from echelon.train.progress import Progress
 from echelon.train.run import Event
 from echelon.train.worker import Job
@@ -98,6 +98,7 @@ def _plan(session: SparkSession, work: _Work, workers: int) -> RDD[int]:
 
     def task(numbers: Iterable[int]) -> Iterator[int]:
         run = packed.unpacked()
+        settle()
         for number in numbers:
             run(number)
             yield number
