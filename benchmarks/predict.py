@@ -12,7 +12,8 @@ kept as ours is (see `echelon.allocation`), which is what the limit of 0.85 is a
 
 What a call costs whatever it predicts is told in seconds, from one of four rows: it is in the figures of ours.
 
-Every figure comes from a new process but for that of Spark. Sides are measured in turn and medians count. Exits with 1
+Each side has predicted a batch before, since the first pass of a process waits for memory that it has never used; ours
+gives that back after each call. Every figure comes from a new process but for that of Spark. Sides are measured in turn and medians count. Exits with 1
 if a limit is missed.
 """
 
@@ -51,6 +52,8 @@ from echelon.train.config import RunConfig
 from echelon.train.precision import autocast
 
 LIMIT, WORKERS, DEADLINE = 0.85, 2, 600.0
+WARM = "warm"
+"""A split of a full batch for each worker."""
 CLASSES = [str(number) for number in range(1000)]
 
 
@@ -71,7 +74,7 @@ CASES = (
     Case("quick", 32, 500, 40_000),
     Case("resnet", 32, 500, 20_000),
     Case("resnet", 224, 32, 3_000),
-    Case("caffenet", 227, 32, 600),
+    Case("caffenet", 227, 32, 2_000),
     Case("googlenet", 224, 32, 300),
 )
 
@@ -110,7 +113,7 @@ def made(case: Case, folder: Path, precision: str) -> Made:
     """A run of one step, and noise to predict, which no compression makes smaller."""
     random = np.random.default_rng(0)
     splits = {}
-    for split, rows in (("train", 2 * WORKERS), ("test", case.rows)):
+    for split, rows in (("train", 2 * WORKERS), (WARM, WORKERS * case.batch), ("test", case.rows)):
         images = random.integers(0, 256, (rows, 3, case.side, case.side), np.uint8)
         splits[split] = [{"image": images, "label": random.integers(0, 1000, rows), "key": list(map(str, range(rows)))}]
     size = (case.side, case.side)
@@ -129,8 +132,8 @@ def timed(rows: int, act: Callable[[], None], spent: Callable[[], float] = time.
 
 
 def ours(found: Queue[Speed], work: Made) -> None:
-    """Of one process that has predicted something before."""
-    work.predict("train")
+    """Of one process that has predicted a batch before."""
+    work.predict(WARM)
     found.put(timed(work.case.rows, partial(work.predict, "test")))
 
 
@@ -214,7 +217,7 @@ def measured(work: Made, rounds: int) -> list[Outcome]:
     """The lines of one case."""
     one = [partial(ours, work=work), partial(bare, work=work, keeps=True), partial(bare, work=work, keeps=False)]
     alone = in_turn([lambda side=side: together(side)[0] for side in one], rounds)
-    work.predict("train", WORKERS)
+    work.predict(WARM, WORKERS)
     shared = in_turn([lambda: ours_on_spark(work), lambda: bare_parts(work)], rounds)
     lines = [
         line("one process, by the clock", [(a.clock, b.clock) for a, b, _ in alone], LIMIT),
