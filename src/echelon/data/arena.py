@@ -86,11 +86,15 @@ class Arena:
             self._free.append(int(self._base[group]))
         self._base[group] = _NOWHERE
 
-    def fill(self, group: int, values: Mapping[str, Decoded]) -> None:
-        """Put the values of a row group where it was given room."""
-        start, rows = int(self._base[group]), int(self._groups.rows[group])
+    def fill(self, group: int, values: Mapping[str, Decoded], start: int = 0) -> None:
+        """Put the values of some rows of a row group, from its row `start` on, where it was given room.
+
+        Columns of variable length: of all of its rows.
+        """
+        first = int(self._base[group]) + start
         for column in self._groups.fixed:
-            self._fixed[column.name][start : start + rows] = values[column.name]
+            cells = values[column.name]
+            self._fixed[column.name][first : first + len(cells)] = cells
         if self._groups.ragged:
             self._ragged[group] = {
                 c.name: values[c.name] if c.is_string else _Joined(c, values[c.name]) for c in self._groups.ragged

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from echelon.data.cells import Decoded, decode
 from echelon.data.manifest import Dataset
@@ -16,6 +17,7 @@ from echelon.data.plan import Rows
 from echelon.data.schema import Schema
 
 _IDLE_PARTS = 32
+_PIECE_BYTES = 4 << 20
 _OBJECT_BYTES = 128
 """Roughly what CPython takes for one string beside its characters, and for a row's bounds."""
 
@@ -96,6 +98,30 @@ class RowGroups:
             values = decode(self.schema, part.read([place.group], self.schema.names))
         self._verified[group] = True
         return values
+
+    def pieces(self, group: int) -> Iterator[tuple[int, dict[str, Decoded]]]:
+        """The same bit by bit, each time with the number of its first row in the row group; again from 0 after a fault.
+
+        Memory for a large row group as a whole would be taken from the system each time, which costs more than decoding
+        it. Columns of variable length come as a whole.
+
+        Raises:
+            DataError, StorageError: as `decode`.
+        """
+        place, verify, rows = self._places[group], not self._verified[group], _PIECE_BYTES // max(self.row_bytes, 1)
+        if self.ragged or rows >= self.rows[group]:
+            yield 0, self.decode(group)
+            return
+        at = 0
+        try:
+            with self._part(place.file, verify) as part:
+                for batch in part.pieces(place.group, self.schema.names, max(rows, 1)):
+                    yield at, decode(self.schema, batch)
+                    at += len(batch)
+        except (OSError, pa.ArrowException):
+            # Which tells a storage that fails from data that are damaged.
+            yield 0, self.decode(group)
+        self._verified[group] = True
 
     @contextmanager
     def _part(self, file: int, verify: bool) -> Iterator[Part]:

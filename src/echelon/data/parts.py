@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -15,6 +15,7 @@ from echelon.errors import DataError, StorageError
 
 _TAIL = 8
 _MAGIC = b"PAR1"
+_PAGES_AHEAD = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ class Part:
             return decode()
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self.url} is damaged in row groups {list(groups)}: {error}. Write it again") from error
+
+    def pieces(self, group: int, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """A row group as record batches of at most so many rows, of which one is in memory at a time.
+
+        Raises:
+            OSError, ArrowException: the file is damaged or its bytes cannot be read, which `read` tells apart.
+        """
+        return self.parquet.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False)
 
     def _read_raw(self, groups: Sequence[int]) -> None:
         """Read the bytes of row groups without making sense of them, to tell a bad storage from bad data."""
@@ -88,7 +97,8 @@ def open_part(dataset: Dataset, file: DataFile, verify: bool = True) -> Part:
         footer = read_footer(url, source)
         if digest_of(footer) != file.digest:
             raise DataError(f"{url} was changed since the dataset was written (its footer differs): prepare it again")
-        return Part(url, _parquet(url, source, footer, verify), source)
+        ahead = _PAGES_AHEAD if dataset.data.is_local else 0
+        return Part(url, _parquet(url, source, footer, verify, ahead), source)
     except BaseException:
         source.close()
         raise
@@ -136,10 +146,11 @@ def read_footer(url: str, source: pa.NativeFile) -> bytes:
     return _read_at(url, source, length, size - length)
 
 
-def _parquet(url: str, source: pa.NativeFile, footer: bytes, verify: bool) -> pq.ParquetFile:
+def _parquet(url: str, source: pa.NativeFile, footer: bytes, verify: bool, ahead: int = 0) -> pq.ParquetFile:
+    """ahead: bytes that are read at once; 0 for all of a column in a row group, as remote storage wants it."""
     try:
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
-        return pq.ParquetFile(source, metadata=metadata, page_checksum_verification=verify)
+        return pq.ParquetFile(source, metadata=metadata, buffer_size=ahead, page_checksum_verification=verify)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{url} has a damaged footer: {error}") from error
 

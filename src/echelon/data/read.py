@@ -124,7 +124,8 @@ class RowReader:
             raise
 
     def _load(self, group: int) -> None:
-        self._arena.fill(group, self._groups.decode(group))
+        for start, values in self._groups.pieces(group):
+            self._arena.fill(group, values, start)
 
     def _gather(
         self, rows: Rows, of: Rows, at: Rows | slice, out: Mapping[str, np.ndarray], ragged: Mapping[str, list]
