@@ -23,7 +23,7 @@ from echelon.world import World
 
 _SIGNS = (
     "gloo/transport", "connectFullMesh failed", "Connection closed by peer", "Connection reset by peer",
-    "Wait timeout", "NCCL",
+    "Application timeout caused pair closure", "Wait timeout", "NCCL",
 )  # fmt: skip
 """What torch's messages say when peers or the network fail, where the type of the error does not."""
 

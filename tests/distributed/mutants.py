@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-import torch
-
-from echelon.comm import Comm
 from echelon.data.loader import Loader, Position
-from echelon.sync import allreduce, buffers, diloco, local, powersgd, protocol
+from echelon.sync import buffers, diloco, protocol
 from echelon.train import loop
 
 
@@ -21,19 +18,14 @@ def mutated(name: str) -> AbstractContextManager[Any]:
     return _MUTANTS[name]()
 
 
-@contextmanager
-def _weights_removed() -> Iterator[None]:
+def _weights_removed() -> AbstractContextManager[Any]:
     """Every rank counts the same, whatever it consumed."""
-    exchange = buffers.exchange
+    finish = buffers.Exchange.finish
 
-    def equal(comm: Comm, module: torch.nn.Module, tally: protocol.Tally) -> protocol.Tally:
-        total = exchange(comm, module, tally)
-        return replace(total, weight=comm.world.size * tally.weight)
+    def equal(self: buffers.Exchange) -> protocol.Tally:
+        return replace(finish(self), weight=self._comm.world.size * self._tally.weight)
 
-    with ExitStack() as stack:
-        for user in (allreduce, local, powersgd):
-            stack.enter_context(patch.object(user, "exchange", equal))
-        yield
+    return patch.object(buffers.Exchange, "finish", equal)
 
 
 def _tail_dropped() -> AbstractContextManager[Any]:

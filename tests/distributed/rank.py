@@ -110,7 +110,7 @@ class Watched:
         gradient_of = loop.add_gradients
 
         def add_gradients(*args: Any) -> Any:
-            _, _, _, _, epoch, (_, step, _), _ = args
+            _, _, _, _, epoch, (_, step, _), *_ = args
             self._step = step
             learners.consumed.clear()
             result = gradient_of(*args)

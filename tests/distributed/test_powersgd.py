@@ -68,7 +68,8 @@ def _as_torch_does(comm: Comm) -> float:
         if step < WHOLE_STEPS:
             continue
         replica.module(x).square().sum().backward()
-        replica.before_step(5, Tally(weight=5))
+        replica.announce(Tally(weight=5))
+        replica.before_step(5)
         worst = max(
             worst, *((a.grad - b.grad).abs().max().item() for a, b in zip(ours.parameters(), theirs.parameters()))
         )
@@ -95,7 +96,8 @@ def _balance(comm: Comm) -> list[float]:
             with replica.microbatch(True):
                 loss = replica.module(rows(comm.world.rank, step, count)).square().sum()
                 loss.backward()
-            replica.before_step(count, Tally(weight=count))
+            replica.announce(Tally(weight=count))
+            replica.before_step(count)
             for total, parameter in zip(sums, replica.module.parameters()):
                 total += parameter.grad
         if step == 0:
@@ -125,7 +127,8 @@ def _bytes(comm: Comm) -> list[float]:
         with replica.microbatch(True):
             replica.module(torch.ones(1, 500)).sum().backward()
         found.append((comm.bytes_sent - before) / 4 if strategy.compression != "powersgd" else 0.0)
-        replica.before_step(1, Tally(weight=1))
+        replica.announce(Tally(weight=1))
+        replica.before_step(1)
         found[-1] = found[-1] or (comm.bytes_sent - before) / 4
     return found
 
@@ -142,7 +145,8 @@ def _zeros(comm: Comm) -> list[bool]:
     net = nn.ModuleList([nn.Linear(30, 30), nn.Linear(30, 30)])
     replica = PowerSGDReplica(net, comm, 1)
     (net[0](torch.zeros(2, 30)) * 0).sum().backward()
-    replica.before_step(0, Tally())
+    replica.announce(Tally())
+    replica.before_step(0)
     state = copy.deepcopy(replica.state().shared)
     return [bool((p.grad == 0).all()) for p in net.parameters()] + [bool(t.isfinite().all()) for t in state.values()]
 
@@ -156,7 +160,8 @@ def test_one_process_sends_nothing_and_keeps_nothing() -> None:
     replica = PowerSGDReplica(model(), comm, 1)
     replica.module(rows(0, 0, 4)).sum().backward()
     whole = [p.grad.clone() / 4 for p in replica.module.parameters()]
-    replica.before_step(4, Tally(weight=4))
+    replica.announce(Tally(weight=4))
+    replica.before_step(4)
     assert all(torch.equal(p.grad, g) for p, g in zip(replica.module.parameters(), whole))
     assert not [name for name in replica.state().shared if name.startswith(FACTOR)]
     assert comm.bytes_sent == 0
@@ -169,6 +174,7 @@ def test_one_process_takes_what_several_owed() -> None:
     for step in range(2):
         replica.module.zero_grad()
         (replica.module(rows(0, 0, 4)).sum() * 0).backward()
-        replica.before_step(4, Tally(weight=4))
+        replica.announce(Tally(weight=4))
+        replica.before_step(4)
         kernel = replica.module.net[0].weight.grad
         assert torch.equal(kernel.view(16, 75), owed if step == 0 else torch.zeros(16, 75)), "once"

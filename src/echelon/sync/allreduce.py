@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from echelon.comm import Comm, GradientWay
 from echelon.errors import EchelonError
-from echelon.sync.buffers import exchange
+from echelon.sync.buffers import Exchange
 from echelon.sync.powersgd import PowerSGDReplica
 from echelon.sync.protocol import Replica, ReplicaState, Tally, scale_gradients
 
@@ -106,8 +106,11 @@ class AllReduceReplica:
             # Once the last bucket was ready, the rest of the backward pass was nothing but waiting for the sums.
             self._comm.seconds += time.perf_counter() - self._way.ready
 
-    def before_step(self, weight: float, tally: Tally) -> Tally:
-        total = exchange(self._comm, self._objective, tally)
+    def announce(self, tally: Tally) -> None:
+        self._exchange = Exchange(self._comm, self._objective, tally)
+
+    def before_step(self, weight: float) -> Tally:
+        total = self._exchange.finish()
         scale_gradients(self._objective, 1 / (total.weight * self._way.scale) if total.weight else 0.0)
         if self._half and total.weight and self._comm.world.size > 1:
             self._way.dtype, self._way.scale = torch.float16, 1 / total.weight

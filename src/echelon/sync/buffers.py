@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from echelon.buckets import scatter
 from echelon.comm import Comm
 from echelon.sync.protocol import Tally
 
@@ -14,26 +15,42 @@ MEAN, VARIANCE = "running_mean", "running_var"
 
 
 def exchange(comm: Comm, module: nn.Module, tally: Tally) -> Tally:
-    """The sum of the tallies over the ranks. The module's buffers have one value on all ranks afterwards.
+    """An `Exchange` from its beginning to its end."""
+    return Exchange(comm, module, tally).finish()
+
+
+class Exchange:
+    """One that has begun. No buffer of the module may change until it is finished, on all ranks in the same order.
 
     Floats become means, weighted by the loss weight that each rank consumed; integers the maximum. A running variance
     becomes the variance over all replicas' rows: the mean of the variances plus the variance of the means,
     Σ w (v + m²) - (Σ w m)². Buffers that are not stored with the model are left alone.
 
-    One collective carries tallies and floats, a second one the integers if there are any.
+    One collective carries tallies and floats, a second one, at the end, the integers if there are any.
     """
-    if comm.world.size == 1:
-        return tally
-    moments = _moments(module, tally.weight)
-    total, weight = tally.summed(comm, beside=moments), 0.0
-    if total.weight:
+
+    def __init__(self, comm: Comm, module: nn.Module, tally: Tally) -> None:
+        self._comm, self._module, self._tally = comm, module, tally
+        if comm.world.size > 1:
+            self._moments = _moments(module, tally.weight)
+            self._counts = tally.vector(comm.world.device)
+            self._sum = comm.begin_sum(torch.cat([part.reshape(-1) for part in (self._counts, *self._moments)]))
+
+    def finish(self) -> Tally:
+        """The sum of the tallies over the ranks. The module's buffers have one value on all ranks afterwards."""
+        comm, module = self._comm, self._module
+        if comm.world.size == 1:
+            return self._tally
+        scatter(self._sum.result(), [self._counts, *self._moments])
+        total, moments = Tally(*self._counts.tolist()), self._moments
         weight = total.weight
-    elif moments:
-        moments, weight = _moments(module, 1.0), float(comm.world.size)
-        comm.sum(moments)
-    _set_means(module, moments, weight)
-    comm.maximum([_as_number(b) for owner in module.modules() for _, b in _stored(owner) if not b.is_floating_point()])
-    return total
+        if moments and not weight:
+            moments, weight = _moments(module, 1.0), float(comm.world.size)
+            comm.sum(moments)
+        _set_means(module, moments, weight)
+        integers = [b for owner in module.modules() for _, b in _stored(owner) if not b.is_floating_point()]
+        comm.maximum([_as_number(buffer) for buffer in integers])
+        return total
 
 
 def _stored(owner: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -37,7 +37,10 @@ class LocalReplica(ABC):
     def microbatch(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def before_step(self, weight: float, tally: Tally) -> None:
+    def announce(self, tally: Tally) -> None:
+        return None
+
+    def before_step(self, weight: float) -> None:
         scale_gradients(self.module, 1 / weight if weight else 0.0)
 
     def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None:

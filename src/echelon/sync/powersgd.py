@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from echelon.comm import Comm
 from echelon.errors import EchelonError
-from echelon.sync.buffers import exchange
+from echelon.sync.buffers import Exchange
 from echelon.sync.protocol import ReplicaState, Tally, scale_gradients
 
 LEAST_RATE = 2
@@ -56,8 +56,11 @@ class PowerSGDReplica:
     def microbatch(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def before_step(self, weight: float, tally: Tally) -> Tally:
-        total = exchange(self._comm, self.module, tally)
+    def announce(self, tally: Tally) -> None:
+        self._exchange = Exchange(self._comm, self.module, tally)
+
+    def before_step(self, weight: float) -> Tally:
+        total = self._exchange.finish()
         scale_gradients(self.module, self._comm.world.size / total.weight if total.weight else 0.0)
         if self._comm.world.size > 1:
             self._mean()

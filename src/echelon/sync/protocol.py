@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -37,14 +36,15 @@ class Tally:
     checkpoint: float = 0.0
     stop: float = 0.0
 
-    def summed(self, comm: Comm, beside: Sequence[Tensor] = ()) -> Tally:
-        """The sum of this tally over the ranks.
-
-        beside: float64 tensors that are replaced by their sums in the same exchange.
-        """
-        vector = torch.tensor(self._values(), dtype=torch.float64, device=comm.world.device)
-        comm.sum([vector, *beside])
+    def summed(self, comm: Comm) -> Tally:
+        """The sum of this tally over the ranks."""
+        vector = self.vector(comm.world.device)
+        comm.sum([vector])
         return Tally(*vector.tolist())
+
+    def vector(self, device: torch.device) -> Tensor:
+        """All fields in order (float64, [fields])."""
+        return torch.tensor(self._values(), dtype=torch.float64, device=device)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(*map(operator.add, self._values(), other._values()))
@@ -73,14 +73,16 @@ class Replica(Protocol):
         replica.restore(state)                      # if training goes on from a checkpoint
         for each global step:
             for each microbatch:  with replica.microbatch(last): replica.module(batch) → (loss sum, weight); backward
-            replica.before_step(weight, tally)      # leaves in .grad what the optimizer shall use
+                replica.announce(tally)             # before the last backward, or after it
+            replica.before_step(weight)             # leaves in .grad what the optimizer shall use
             optimizer.step()
             replica.after_step(step, tally, last)
             with replica.agreed():                  # at a boundary
                 evaluate; store the model and replica.state()
 
-    `weight` is what this rank consumed in this step, `tally` all that it counted since the last boundary. At a boundary
-    exactly one of before_step and after_step returns the tally summed over the ranks; otherwise both return None.
+    `weight` is what this rank consumed in this step, `tally` all that it counted since the last boundary; that of
+    announce lacks what the step itself cost. At a boundary exactly one of before_step and after_step returns a tally
+    summed over the ranks, before_step the one that was announced; otherwise both return None.
     Parameters and buffers are equal on all ranks in the block of agreed(), which neither evaluation nor checkpoints
     change, and after the last step.
     """
@@ -89,7 +91,12 @@ class Replica(Protocol):
 
     def microbatch(self, last: bool) -> AbstractContextManager[Any]: ...
 
-    def before_step(self, weight: float, tally: Tally) -> Tally | None: ...
+    def announce(self, tally: Tally) -> None:
+        """Where every step is a boundary the exchange of the tally and of buffers may begin here, beside a backward
+        pass: the last forward pass is over.
+        """
+
+    def before_step(self, weight: float) -> Tally | None: ...
 
     def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None: ...
 

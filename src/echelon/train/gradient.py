@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ def add_gradients(
     epoch: int,
     key: tuple[int, int, int],
     device: torch.device,
+    told: Callable[[float, float], None] = lambda loss, weight: None,
 ) -> tuple[float, float]:
     """Adds up the gradients of the sum of the losses, in microbatches; that sum and its weight.
 
@@ -30,26 +32,34 @@ def add_gradients(
     so dropout needs no state to be saved.
 
     Args:
-        key: (seed, step, rank).
+        key: (seed, step, rank). told: called once with the result, as soon as it is known: before the last backward
+            pass, but where a GPU would have to be waited for after it.
     """
     rows = len(batch) if batch is not None else 0
     size = config.microbatch or max(rows, 1)
     losses: list[Tensor] = []
-    weight = 0.0
+    loss_sum = weight = 0.0
     for number, start in enumerate(range(0, max(rows, 1), size)):
         _reseed(_seed(*key, number), device)
         prepared = None
         if batch is not None and rows:
             piece = batch.slice(start, min(start + size, rows))
             prepared = learner.prepare(piece.to(device), Draw(config.seed, epoch, piece.rows))
-        with replica.microbatch(start + size >= rows):
+        last = start + size >= rows
+        with replica.microbatch(last):
             with autocast(config.precision, device):
                 loss, part = replica.module(prepared)
             check_loss(loss)
+            losses.append(loss.detach())
+            weight += float(part)
+            if last and device.type == "cpu":
+                loss_sum = float(torch.stack(losses).sum())
+                told(loss_sum, weight)
             loss.backward()
-        losses.append(loss.detach())
-        weight += float(part)
-    return float(torch.stack(losses).sum()), weight
+    if device.type != "cpu":
+        loss_sum = float(torch.stack(losses).sum())
+        told(loss_sum, weight)
+    return loss_sum, weight
 
 
 def _reseed(seed: int, device: torch.device) -> None:

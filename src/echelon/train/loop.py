@@ -102,14 +102,13 @@ class Loop:
                 total, tally = self._step(step, position.epoch, batch, tally)
             self.parts.profile.step()
             if total is not None:
-                if reason := self._boundary(step, total):
+                if reason := self._boundary(step, total, tally):
                     return self._finished(reason)
-                tally = Tally()
                 self._allow("a step", self.parts.config.later_step_deadline)
         raise AssertionError("the last step is a boundary with a reason to stop")
 
     def _step(self, step: int, epoch: int, batch: Batch | None, tally: Tally) -> tuple[Tally | None, Tally]:
-        """One update of this replica: the summed tally at a boundary, and this rank's own since the last one."""
+        """One update of this replica: the summed tally at a boundary, and what of this rank's own is in none yet."""
         parts, config = self.parts, self.parts.config
         if self._faults:
             self._faults.before(step)
@@ -117,20 +116,28 @@ class Loop:
             group["lr"] = group["initial_lr"] * parts.learner.rate(step - 1)
         parts.optimizer.zero_grad()
         key = (config.seed, step, self.comm.world.rank)
-        loss, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, self.comm.world.device)
-        rows, spent = len(batch) if batch else 0, self._meter.take()
+        rows = len(batch) if batch else 0
+
+        def announce(loss: float, weight: float) -> None:
+            nonlocal tally
+            tally = self._decided(step, tally + Tally(weight=weight, loss=loss, rows=rows))
+            self._replica.announce(tally)
+
+        device = self.comm.world.device
+        _, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, device, announce)
+        spent = self._meter.take()
         if self._faults:
             self._faults.after(spent.computing)
         if self._balancer:
             self._balancer.note(step, rows, spent.reading + spent.computing)
-        tally += Tally(weight=weight, loss=loss, rows=rows) + spent
-        tally = self._decided(step, tally)
         self._allow_for_round(step)
-        total = self._replica.before_step(weight, tally)
+        total = self._replica.before_step(weight)
+        rest = tally + spent if total is None else spent
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(parts.model.parameters(), config.clip_norm)
         parts.optimizer.step()
-        return self._replica.after_step(step, tally, step == self._last) or total, tally
+        after = self._replica.after_step(step, rest, step == self._last)
+        return (total, rest) if after is None else (after, Tally())
 
     def _allow(self, phase: str, seconds: float) -> None:
         """From here on, the beginning of a round, others may be waited for so long."""
@@ -164,15 +171,18 @@ class Loop:
             stop=float(limit is not None and seconds >= limit),
         )
 
-    def _boundary(self, step: int, total: Tally) -> str:
-        """Reports, evaluates and writes what is due; a reason to stop, or ""."""
+    def _boundary(self, step: int, total: Tally, rest: Tally) -> str:
+        """Reports, evaluates and writes what is due; a reason to stop, or "".
+
+        rest: what this rank has counted beyond what is in the total.
+        """
         if not math.isfinite(total.loss):
             raise EchelonError(f"the loss is {total.loss} after step {step}: try a lower learning rate or --clip-norm")
         self.progress = self.progress.after(step, total, self.comm.world.size)
         self._loss, self._weight = self._loss + total.loss, self._weight + total.weight
         reason = self._did() if step == self._last else self._timed_out() if total.stop else ""
         if reason:
-            self._settle()
+            self._settle(rest)
         self._report(bool(reason or total.evaluate))
         with self._meter.paused(), self._replica.agreed():
             if total.evaluate or (reason and self._evaluate_every.count):
@@ -184,9 +194,9 @@ class Loop:
                 self._write()
         return reason
 
-    def _settle(self) -> None:
-        """Counts what the last boundary itself cost; at the others the next tally does."""
-        rest = replace(self._meter.take(), seconds=self.progress.seconds if self.comm.world.is_first else 0.0)
+    def _settle(self, rest: Tally) -> None:
+        """Counts what the last step and boundary themselves cost; at the others the next tally does."""
+        rest = replace(rest + self._meter.take(), seconds=self.progress.seconds if self.comm.world.is_first else 0.0)
         self.progress = self.progress.after(self.progress.step, rest.summed(self.comm), self.comm.world.size)
 
     def _evaluate(self) -> str:
