@@ -130,12 +130,12 @@ def _watched(digests: list[tuple[int, str]], kill: int) -> Iterator[None]:
     """Notes what the model is at each boundary, and raises after one."""
     boundary = Loop._boundary
 
-    def noted(loop: Loop, step: int, total: Any, rest: Any) -> str:
+    def noted(loop: Loop, step: int, total: Any) -> str:
         with loop._replica.agreed():
             state = loop.parts.model.state_dict()
             tensors = b"".join(tensor.numpy().tobytes() for tensor in state.values())
         digests.append((step, hashlib.sha256(tensors).hexdigest()))
-        reason = boundary(loop, step, total, rest)
+        reason = boundary(loop, step, total)
         loop._writer.wait()  # else the next checkpoint would be left out, and with it what a kill goes on from
         if step == kill:
             loop.comm.meet()

@@ -78,6 +78,7 @@ class Loop:
         self._begin = time.perf_counter() - progress.seconds
         self._reported = self._saved = progress
         self._loss = self._weight = 0.0
+        self._tally = Tally()
         self._evaluate_every = Every.parse(config.eval_every if self._split else "off")
         self._checkpoint_every = Every.parse(config.checkpoint_every)
         self._report_every = Every.parse(config.log_every)
@@ -93,22 +94,21 @@ class Loop:
         if reason := self._over():
             return self._finished(reason)
         self._allow("the first step", self.parts.config.first_step_deadline)
-        tally = Tally()
         for position, batch in self.parts.loader.batches(
             Position(done // steps, done % steps), self.parts.config.epochs
         ):
             step = position.epoch * steps + position.step + 1
             with self.comm.naming("a step"):
-                total, tally = self._step(step, position.epoch, batch, tally)
+                total = self._step(step, position.epoch, batch)
             self.parts.profile.step()
             if total is not None:
-                if reason := self._boundary(step, total, tally):
+                if reason := self._boundary(step, total):
                     return self._finished(reason)
                 self._allow("a step", self.parts.config.later_step_deadline)
         raise AssertionError("the last step is a boundary with a reason to stop")
 
-    def _step(self, step: int, epoch: int, batch: Batch | None, tally: Tally) -> tuple[Tally | None, Tally]:
-        """One update of this replica: the summed tally at a boundary, and what of this rank's own is in none yet."""
+    def _step(self, step: int, epoch: int, batch: Batch | None) -> Tally | None:
+        """One update of this replica; the summed tally at a boundary."""
         parts, config = self.parts, self.parts.config
         if self._faults:
             self._faults.before(step)
@@ -119,9 +119,8 @@ class Loop:
         rows = len(batch) if batch else 0
 
         def announce(loss: float, weight: float) -> None:
-            nonlocal tally
-            tally = self._decided(step, tally + Tally(weight=weight, loss=loss, rows=rows))
-            self._replica.announce(tally)
+            self._tally = self._decided(step, self._tally + Tally(weight=weight, loss=loss, rows=rows))
+            self._replica.announce(self._tally)
 
         device = self.comm.world.device
         _, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, device, announce)
@@ -132,12 +131,15 @@ class Loop:
             self._balancer.note(step, rows, spent.reading + spent.computing)
         self._allow_for_round(step)
         total = self._replica.before_step(weight)
-        rest = tally + spent if total is None else spent
+        self._tally = self._tally + spent if total is None else spent
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(parts.model.parameters(), config.clip_norm)
         parts.optimizer.step()
-        after = self._replica.after_step(step, rest, step == self._last)
-        return (total, rest) if after is None else (after, Tally())
+        after = self._replica.after_step(step, self._tally, step == self._last)
+        if after is None:
+            return total
+        self._tally = Tally()
+        return after
 
     def _allow(self, phase: str, seconds: float) -> None:
         """From here on, the beginning of a round, others may be waited for so long."""
@@ -171,18 +173,15 @@ class Loop:
             stop=float(limit is not None and seconds >= limit),
         )
 
-    def _boundary(self, step: int, total: Tally, rest: Tally) -> str:
-        """Reports, evaluates and writes what is due; a reason to stop, or "".
-
-        rest: what this rank has counted beyond what is in the total.
-        """
+    def _boundary(self, step: int, total: Tally) -> str:
+        """Reports, evaluates and writes what is due; a reason to stop, or ""."""
         if not math.isfinite(total.loss):
             raise EchelonError(f"the loss is {total.loss} after step {step}: try a lower learning rate or --clip-norm")
         self.progress = self.progress.after(step, total, self.comm.world.size)
         self._loss, self._weight = self._loss + total.loss, self._weight + total.weight
         reason = self._did() if step == self._last else self._timed_out() if total.stop else ""
-        if reason:
-            self._settle(rest)
+        if reason or total.evaluate or total.checkpoint:
+            self._settle()
         self._report(bool(reason or total.evaluate))
         with self._meter.paused(), self._replica.agreed():
             if total.evaluate or (reason and self._evaluate_every.count):
@@ -194,10 +193,12 @@ class Loop:
                 self._write()
         return reason
 
-    def _settle(self, rest: Tally) -> None:
-        """Counts what the last step and boundary themselves cost; at the others the next tally does."""
-        rest = replace(rest + self._meter.take(), seconds=self.progress.seconds if self.comm.world.is_first else 0.0)
+    def _settle(self) -> None:
+        """Counts what this boundary and its step cost, for what is told and stored; else the next tally does."""
+        now = time.perf_counter() - self._begin
+        rest = replace(self._tally + self._meter.take(), seconds=now if self.comm.world.is_first else 0.0)
         self.progress = self.progress.after(self.progress.step, rest.summed(self.comm), self.comm.world.size)
+        self._tally = Tally()
 
     def _evaluate(self) -> str:
         """Evaluates on all ranks; a reason to stop, or ""."""
