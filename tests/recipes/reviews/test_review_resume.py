@@ -6,12 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
 from echelon.data.commit import RECEIPTS, SCRATCH
 from echelon.data.manifest import MANIFEST, WRITING, Dataset, open_dataset
 from echelon.data.span import span_batches
+from echelon.data.storage import Storage
 from echelon.errors import DataError
 from echelon.recipes.reviews import prepare as prepare_module
 from echelon.recipes.reviews import sources
@@ -53,13 +55,18 @@ def clean(spark: SparkSession, lines: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def killed(spark: SparkSession, lines: Path, folder: Path, when: str) -> None:
-    """Interrupted as soon as there is a file that matches."""
+    """Interrupted as soon as there is a file that matches: seen now and then, and after each file of the driver's."""
+    write = Storage.write
 
-    def interrupt(tasks: object) -> None:
+    def interrupt(*_: object) -> None:
         if list(folder.glob(when)):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    def write_and_look(storage: Storage, path: str, content: bytes) -> None:
+        write(storage, path, content)
+        interrupt()
+
+    with pytest.raises(KeyboardInterrupt), patch.object(Storage, "write", write_and_look):
         prepare(spark, str(lines), str(folder), SMALL, on_progress=interrupt)
     with pytest.raises(DataError, match="half-written"):
         open_dataset(str(folder))
