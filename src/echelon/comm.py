@@ -21,9 +21,10 @@ from echelon.buckets import buckets, scatter
 from echelon.errors import CommunicationError
 from echelon.world import World
 
+_LATE = "Application timeout caused pair closure"
 _SIGNS = (
     "gloo/transport", "connectFullMesh failed", "Connection closed by peer", "Connection reset by peer",
-    "Application timeout caused pair closure", "Wait timeout", "NCCL",
+    "Wait timeout", "NCCL", _LATE,
 )  # fmt: skip
 """What torch's messages say when peers or the network fail, where the type of the error does not."""
 
@@ -46,7 +47,8 @@ class Comm:
 
     backend: what carries them. timeout: the deadline in seconds until another is set. bytes_sent: what this process
     sends in a ring all-reduce, 2(n-1)/n of the payload; in an exchange or a gathering of parts those for the n-1
-    others; else the payload. seconds: time in which this process waited for a collective. holders: see `at_end`.
+    others; else the payload. seconds: time in which this process waited for a collective. in_flight: collectives that
+    have begun and whose results were not asked for. holders: see `at_end`.
     """
 
     def __init__(self, world: World, backend: Backend = GLOO, timeout: float = 30.0) -> None:
@@ -58,6 +60,7 @@ class Comm:
         self._timeout = timedelta(seconds=timeout)
         self._pending: list[tuple[torch.cuda.Event, dist.Work]] = []
         self.holders: list[Callable[[], None]] = []
+        self.in_flight = 0
 
     def at_end(self, let_go: Callable[[], None]) -> None:
         """Calls this before the process group ends: what holds it without Python's knowledge lets go of it."""
@@ -195,9 +198,11 @@ class Comm:
         except RuntimeError as error:
             if not is_communication_failure(error):
                 raise
+            said = str(error).splitlines()[0]
+            cause = f"another rank did not come in time ({_LATE})" if _LATE in said else said
             raise CommunicationError(
                 f"{self.world}: {what} failed in phase '{self._phase}' "
-                f"(deadline {self._timeout.total_seconds():.0f} s): {str(error).splitlines()[0]}"
+                f"(deadline {self._timeout.total_seconds():.0f} s): {cause}"
             ) from error
 
     @contextmanager
@@ -235,6 +240,7 @@ class Pending:
         self._comm, self._what, self._received, self._device = comm, what, received, device
         self._work: dist.Work | None = work
         self._sent = sent  # must live as long as it is being sent
+        comm.in_flight += 1
 
     def done(self) -> bool:
         """Whether the result is there, or an error instead."""
@@ -250,6 +256,7 @@ class Pending:
             with self._comm._waiting(self._what):
                 self._comm._finish(self._work, self._received)
             self._work = self._sent = None
+            self._comm.in_flight -= 1
         return self._received.to(self._device)
 
 

@@ -25,8 +25,8 @@ from echelon.backend import agree, prepare_nccl
 from echelon.comm import Comm
 from echelon.world import World
 
-_OWN_REFERENCES = 2
-"""To the group: the frame's that asks, and the call's."""
+_abandoned: list[object] = []
+"""Groups of trainings that failed while a collective was under way, for which the end of a group would wait."""
 
 
 @contextmanager
@@ -59,16 +59,19 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
     try:
         yield comm
     except BaseException:
+        if comm.in_flight:
+            _abandoned.append(group)
         if comm.backend.has_nccl:
-            # Destroying a group waits for collectives that a lost peer will never join.
             _abort_process_group()
         raise
     finally:
         for let_go in comm.holders:
             let_go()
+        comm.holders.clear()
         if dist.is_initialized():
             dist.destroy_process_group()
-        if sys.getrefcount(group) > _OWN_REFERENCES:
+        alone = object()
+        if sys.getrefcount(group) > sys.getrefcount(alone):
             # It lies in a cycle, as DDP of a user's own strategy may.
             gc.collect()
         del group

@@ -124,3 +124,16 @@ def test_the_end_of_a_group_waits_for_its_threads_without_the_lock_of_python(
 ) -> None:
     """DDP's part in C++ would wait with it, if it were the last to hold the group."""
     assert together(2, tmp_path, work) == [result] * 2
+
+
+def _fails_while_the_other_is_late(comm: Comm) -> str:
+    if not comm.world.is_first:
+        time.sleep(2)
+        return "late"
+    comm.begin_sum(torch.ones(3))
+    raise CommunicationError(str(time.time()))
+
+
+def test_who_fails_tells_it_before_the_others_join_what_it_had_begun(tmp_path: Path) -> None:
+    failed, _ = together(2, tmp_path, _fails_while_the_other_is_late)
+    assert (tmp_path / "0.json").stat().st_mtime - float(failed) < 1

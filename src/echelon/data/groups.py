@@ -15,6 +15,7 @@ from echelon.data.manifest import Dataset
 from echelon.data.parts import Part, open_part
 from echelon.data.plan import Rows
 from echelon.data.schema import Schema
+from echelon.errors import DataError
 
 _IDLE_PARTS = 32
 _PIECE_BYTES = 4 << 20
@@ -95,7 +96,9 @@ class RowGroups:
         """
         place, verify = self._places[group], not self._verified[group]
         with self._part(place.file, verify) as part:
-            values = decode(self.schema, part.read([place.group], self.schema.names))
+            table = part.read([place.group], self.schema.names)
+        self._check(group, len(table))
+        values = decode(self.schema, table)
         self._verified[group] = True
         return values
 
@@ -116,12 +119,28 @@ class RowGroups:
         try:
             with self._part(place.file, verify) as part:
                 for batch in part.pieces(place.group, self.schema.names, max(rows, 1)):
-                    yield at, decode(self.schema, batch)
+                    if at + len(batch) <= self.rows[group]:
+                        yield at, decode(self.schema, batch)
                     at += len(batch)
-        except (OSError, pa.ArrowException):
-            # Which tells a storage that fails from data that are damaged.
+            self._check(group, at)
+        except MemoryError:
+            raise
+        except (OSError, pa.ArrowException, DataError):
+            # Which tells a storage that fails from data that are damaged, with the numbers of the whole.
             yield 0, self.decode(group)
         self._verified[group] = True
+
+    def _check(self, group: int, found: int) -> None:
+        """
+        Raises:
+            DataError: a row group has another number of rows than its file says.
+        """
+        if found != self.rows[group]:
+            place = self._places[group].group
+            raise DataError(
+                f"{self.url(group)} is damaged in row groups [{place}]: {found:,} rows can be read of "
+                f"{self.rows[group]:,}. Write it again"
+            )
 
     @contextmanager
     def _part(self, file: int, verify: bool) -> Iterator[Part]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from echelon.buckets import scatter
-from echelon.comm import Comm
+from echelon.comm import Comm, Pending
 from echelon.sync.protocol import Tally
 
 MEAN, VARIANCE = "running_mean", "running_var"
@@ -20,34 +19,37 @@ def exchange(comm: Comm, module: nn.Module, tally: Tally) -> Tally:
 
 
 class Exchange:
-    """One that has begun. No buffer of the module may change until it is finished, on all ranks in the same order.
+    """The sum of the ranks' tallies, after which the module's buffers have one value on all ranks.
 
     Floats become means, weighted by the loss weight that each rank consumed; integers the maximum. A running variance
     becomes the variance over all replicas' rows: the mean of the variances plus the variance of the means,
     Σ w (v + m²) - (Σ w m)². Buffers that are not stored with the model are left alone.
 
-    One collective carries tallies and floats, a second one, at the end, the integers if there are any.
+    One collective carries tallies and floats, a second one, at the end, the integers if there are any. The first begins
+    at once if there are no floats, which a backward pass may still change: one that computes activations again does.
     """
 
     def __init__(self, comm: Comm, module: nn.Module, tally: Tally) -> None:
         self._comm, self._module, self._tally = comm, module, tally
-        if comm.world.size > 1:
-            self._moments = _moments(module, tally.weight)
-            self._counts = tally.vector(comm.world.device)
-            self._sum = comm.begin_sum(torch.cat([part.reshape(-1) for part in (self._counts, *self._moments)]))
+        self._begun: Pending | None = None
+        if comm.world.size > 1 and not any(map(_floats, module.modules())):
+            self._begun = comm.begin_sum(tally.vector(comm.world.device))
 
     def finish(self) -> Tally:
-        """The sum of the tallies over the ranks. The module's buffers have one value on all ranks afterwards."""
+        """Waits for it. No buffer may change any more until this is called, on all ranks in the same order."""
         comm, module = self._comm, self._module
         if comm.world.size == 1:
             return self._tally
-        scatter(self._sum.result(), [self._counts, *self._moments])
-        total, moments = Tally(*self._counts.tolist()), self._moments
-        weight = total.weight
-        if moments and not weight:
-            moments, weight = _moments(module, 1.0), float(comm.world.size)
-            comm.sum(moments)
-        _set_means(module, moments, weight)
+        if self._begun is not None:
+            total = Tally(*self._begun.result().tolist())
+        else:
+            moments = _moments(module, self._tally.weight)
+            total = self._tally.summed(comm, beside=moments)
+            weight = total.weight
+            if not weight:
+                moments, weight = _moments(module, 1.0), float(comm.world.size)
+                comm.sum(moments)
+            _set_means(module, moments, weight)
         integers = [b for owner in module.modules() for _, b in _stored(owner) if not b.is_floating_point()]
         comm.maximum([_as_number(buffer) for buffer in integers])
         return total

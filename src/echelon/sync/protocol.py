@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -36,10 +37,13 @@ class Tally:
     checkpoint: float = 0.0
     stop: float = 0.0
 
-    def summed(self, comm: Comm) -> Tally:
-        """The sum of this tally over the ranks."""
+    def summed(self, comm: Comm, beside: Sequence[Tensor] = ()) -> Tally:
+        """The sum of this tally over the ranks.
+
+        beside: float64 tensors that are replaced by their sums in the same exchange.
+        """
         vector = self.vector(comm.world.device)
-        comm.sum([vector])
+        comm.sum([vector, *beside])
         return Tally(*vector.tolist())
 
     def vector(self, device: torch.device) -> Tensor:
@@ -92,9 +96,7 @@ class Replica(Protocol):
     def microbatch(self, last: bool) -> AbstractContextManager[Any]: ...
 
     def announce(self, tally: Tally) -> None:
-        """Where every step is a boundary the exchange of the tally and of buffers may begin here, beside a backward
-        pass: the last forward pass is over.
-        """
+        """Where every step is a boundary the exchange of the tally may begin here, beside a backward pass."""
 
     def before_step(self, weight: float) -> Tally | None: ...
 

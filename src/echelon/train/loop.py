@@ -79,6 +79,7 @@ class Loop:
         self._reported = self._saved = progress
         self._loss = self._weight = 0.0
         self._tally = Tally()
+        self._decided_at = progress.seconds
         self._evaluate_every = Every.parse(config.eval_every if self._split else "off")
         self._checkpoint_every = Every.parse(config.checkpoint_every)
         self._report_every = Every.parse(config.log_every)
@@ -167,7 +168,7 @@ class Loop:
         return replace(
             tally,
             seconds=seconds,
-            evaluate=float(self._evaluate_every.due((before.step, step), steps, (before.seconds, seconds))),
+            evaluate=float(self._evaluate_every.due((before.step, step), steps, (self._decided_at, seconds))),
             # One that is due while the one before is being written stays due.
             checkpoint=float(save and not self._writer.busy),
             stop=float(limit is not None and seconds >= limit),
@@ -177,7 +178,7 @@ class Loop:
         """Reports, evaluates and writes what is due; a reason to stop, or ""."""
         if not math.isfinite(total.loss):
             raise EchelonError(f"the loss is {total.loss} after step {step}: try a lower learning rate or --clip-norm")
-        self.progress = self.progress.after(step, total, self.comm.world.size)
+        self.progress, self._decided_at = self.progress.after(step, total, self.comm.world.size), total.seconds
         self._loss, self._weight = self._loss + total.loss, self._weight + total.weight
         reason = self._did() if step == self._last else self._timed_out() if total.stop else ""
         if reason or total.evaluate or total.checkpoint:
