@@ -99,7 +99,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
 
 
 def test_a_row_group_that_comes_short_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where the header of a page is damaged in a file without checksums: Arrow then gives fewer rows, and no error."""
+    """As where the header of a page is damaged in a file without checksums: Arrow gives fewer rows, and no error."""
     pieces, read = Part.pieces, Part.read
     monkeypatch.setattr(Part, "pieces", lambda *order: list(pieces(*order))[:-1])
     monkeypatch.setattr(Part, "read", lambda *order: read(*order)[:-3])
