@@ -43,8 +43,8 @@ def scattered(model: nn.Module) -> nn.Module:
 class Linear(Learner):
     """Least squares; every row weighs the same.
 
-    seconds: that a step takes at least. row_seconds: the same for each of its rows. fail_at: the row number on which
-    the loss raises.
+    seconds: that a step takes at least. row_seconds: the same for each of its rows. backward_seconds: that a backward
+    pass takes at least. fail_at: the row number on which the loss raises.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
@@ -54,6 +54,7 @@ class Linear(Learner):
     seconds: float = 0.0
     row_seconds: float = 0.0
     fail_at: int = -1
+    backward_seconds: float = 0.0
 
     def model(self) -> nn.Module:
         return scattered(nn.Linear(FEATURES, 1))
@@ -63,7 +64,10 @@ class Linear(Learner):
         if self.fail_at in batch.rows.tolist():
             raise ArithmeticError(f"row {self.fail_at} is the one that this learner cannot take")
         error = model(batch["x"]).squeeze(1).float() - batch["y"]
-        return error.square().sum(), len(batch)
+        total = error.square().sum()
+        if self.backward_seconds and total.requires_grad:
+            total.register_hook(lambda gradient: time.sleep(self.backward_seconds))
+        return total, len(batch)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(model.parameters(), lr=self.lr, momentum=self.momentum)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from gang import Training, train
@@ -125,6 +126,15 @@ def test_a_metric_that_there_is_not_is_refused_before_the_first_step(
     assert outcome.error == "EchelonError"
     assert said in outcome.message
     assert training.steps() == []
+
+
+def test_evaluations_by_the_clock_are_not_lost_beside_checkpoints(tmp_path: Path, dataset: Dataset) -> None:
+    """Rank 0 decides before the backward pass, and a checkpoint counts that pass, in which a second may end."""
+    config = replace(CONFIG, max_steps=12, eval_every="1s", checkpoint_every="1step")
+    training = train(tmp_path, dataset, Linear(backward_seconds=0.35), config, AllReduce())
+    steps = [event["step"] for event in training.events("evaluate")]
+    assert len(steps) >= 4, "12 steps take more than four seconds"
+    assert max(np.diff(steps)) <= 4
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads of a process are read from /proc")
