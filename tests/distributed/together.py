@@ -47,5 +47,5 @@ def _rank(world: World, folder: Path, work: Callable[[Comm], object]) -> None:
         assert not [name for name in names_of_threads() if "gloo" in name]
     except CommunicationError as error:
         result = str(error)
-    gc.collect()  # the end of what the error kept alive
     (folder / f"{world.rank}.json").write_text(json.dumps(result))
+    gc.collect()  # the end of what an error kept alive
