@@ -15,7 +15,7 @@ from echelon.buckets import BUCKET_BYTES
 from echelon.comm import Comm
 from echelon.errors import CommunicationError
 from echelon.sync import AllReduce
-from echelon.sync.buffers import exchange
+from echelon.sync.buffers import Exchange
 from echelon.sync.protocol import Tally
 
 
@@ -66,7 +66,7 @@ def _statistics(comm: Comm) -> list:
     norm.running_mean.copy_(mine.mean(0))
     norm.running_var.copy_(mine.var(0, unbiased=False))
     for _ in range(2):  # the second time all have the same, which must stay
-        total = exchange(comm, norm, Tally(weight=len(mine), rows=1))
+        total = Exchange(comm, norm, Tally(weight=len(mine), rows=1)).finish()
     state = [norm.running_mean, norm.running_var, norm.constant, norm.mask, norm.cache]
     return [total.weight, total.rows, *(tensor.tolist() for tensor in state)]
 

@@ -68,8 +68,8 @@ def _as_torch_does(comm: Comm) -> float:
         if step < WHOLE_STEPS:
             continue
         replica.module(x).square().sum().backward()
-        replica.announce(Tally(weight=5))
-        replica.before_step(5)
+        replica.announce(Tally(weight=5), False)
+        replica.before_step()
         worst = max(
             worst, *((a.grad - b.grad).abs().max().item() for a, b in zip(ours.parameters(), theirs.parameters()))
         )
@@ -96,8 +96,8 @@ def _balance(comm: Comm) -> list[float]:
             with replica.microbatch(True):
                 loss = replica.module(rows(comm.world.rank, step, count)).square().sum()
                 loss.backward()
-            replica.announce(Tally(weight=count))
-            replica.before_step(count)
+            replica.announce(Tally(weight=count), False)
+            replica.before_step()
             for total, parameter in zip(sums, replica.module.parameters()):
                 total += parameter.grad
         if step == 0:
@@ -127,8 +127,8 @@ def _bytes(comm: Comm) -> list[float]:
         with replica.microbatch(True):
             replica.module(torch.ones(1, 500)).sum().backward()
         found.append((comm.bytes_sent - before) / 4 if strategy.compression != "powersgd" else 0.0)
-        replica.announce(Tally(weight=1))
-        replica.before_step(1)
+        replica.announce(Tally(weight=1), False)
+        replica.before_step()
         found[-1] = found[-1] or (comm.bytes_sent - before) / 4
     return found
 
@@ -145,8 +145,8 @@ def _zeros(comm: Comm) -> list[bool]:
     net = nn.ModuleList([nn.Linear(30, 30), nn.Linear(30, 30)])
     replica = PowerSGDReplica(net, comm, 1)
     (net[0](torch.zeros(2, 30)) * 0).sum().backward()
-    replica.announce(Tally())
-    replica.before_step(0)
+    replica.announce(Tally(), False)
+    replica.before_step()
     state = copy.deepcopy(replica.state().shared)
     return [bool((p.grad == 0).all()) for p in net.parameters()] + [bool(t.isfinite().all()) for t in state.values()]
 
@@ -160,8 +160,8 @@ def test_one_process_sends_nothing_and_keeps_nothing() -> None:
     replica = PowerSGDReplica(model(), comm, 1)
     replica.module(rows(0, 0, 4)).sum().backward()
     whole = [p.grad.clone() / 4 for p in replica.module.parameters()]
-    replica.announce(Tally(weight=4))
-    replica.before_step(4)
+    replica.announce(Tally(weight=4), False)
+    replica.before_step()
     assert all(torch.equal(p.grad, g) for p, g in zip(replica.module.parameters(), whole))
     assert not [name for name in replica.state().shared if name.startswith(FACTOR)]
     assert comm.bytes_sent == 0
@@ -174,7 +174,7 @@ def test_one_process_takes_what_several_owed() -> None:
     for step in range(2):
         replica.module.zero_grad()
         (replica.module(rows(0, 0, 4)).sum() * 0).backward()
-        replica.announce(Tally(weight=4))
-        replica.before_step(4)
+        replica.announce(Tally(weight=4), False)
+        replica.before_step()
         kernel = replica.module.net[0].weight.grad
         assert torch.equal(kernel.view(16, 75), owed if step == 0 else torch.zeros(16, 75)), "once"

@@ -23,7 +23,8 @@ def left(strategy: DiLoCo, covered: float) -> float:
     for step in range(1, ROUNDS + 1):
         with torch.no_grad():
             module.weight.mul_(1 - covered)
-        replica.after_step(step, Tally(weight=1), step == ROUNDS)
+        replica.announce(Tally(weight=1), step == ROUNDS)
+        replica.after_step()
     return abs(module.weight.item())
 
 

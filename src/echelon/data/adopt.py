@@ -24,6 +24,7 @@ from echelon.errors import DataError
 _HIVE_SPLIT = "split="
 _FOOTERS_AT_ONCE = 16
 _LOOK_AT_ROWS = 1000
+_LOOK_AT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,9 @@ def _look(storage: Storage, found: list[_Found], schema: Schema) -> None:
     if first is None:
         raise DataError(f"the Parquet files at {storage.url} have no rows")
     with storage.open_input(first.file.path) as source:
-        batches = pq.ParquetFile(source).iter_batches(_LOOK_AT_ROWS, columns=list(schema.names))
+        # Without a buffer all of a row group is read for the sake of its first rows.
+        parquet = pq.ParquetFile(source, buffer_size=_LOOK_AT_BYTES)
+        batches = parquet.iter_batches(_LOOK_AT_ROWS, columns=list(schema.names), use_threads=False)
         try:
             decode(schema, next(batches))
         except DataError as error:

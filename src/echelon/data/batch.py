@@ -49,6 +49,8 @@ class Batch:
 
     def slice(self, start: int, end: int) -> Batch:
         """Rows [start, end), over the same memory."""
+        if start == 0 and end >= len(self):
+            return self
         return Batch(
             {name: value[start:end] for name, value in self.columns.items()},
             self.rows[start:end],

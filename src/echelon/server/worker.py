@@ -168,7 +168,7 @@ class _Worker:
         loss, weight = add_gradients(self._replica, learner, config, batch, at.epoch, key, self._world.device)
         if not math.isfinite(loss):
             raise EchelonError(f"the loss is {loss} in step {at.step}: try a lower learning rate or --clip-norm")
-        self._replica.before_step(weight)
+        self._replica.before_step()
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._model.parameters(), config.clip_norm)
         self._optimizer.step()

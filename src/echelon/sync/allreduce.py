@@ -77,6 +77,8 @@ class AllReduceReplica:
         self._half = strategy.compression == "fp16"
         self._way = GradientWay(torch.bfloat16 if strategy.compression == "bf16" else None)
         self.module = objective
+        # Of several workers nobody knows the weight of all before the backward pass.
+        self.takes_means = comm.world.size == 1
         if comm.world.size > 1:
             with warnings.catch_warnings():
                 # torch 2.13 prefers a new name for broadcast_buffers that the older ones do not know.
@@ -106,17 +108,18 @@ class AllReduceReplica:
             # Once the last bucket was ready, the rest of the backward pass was nothing but waiting for the sums.
             self._comm.seconds += time.perf_counter() - self._way.ready
 
-    def announce(self, tally: Tally) -> None:
+    def announce(self, tally: Tally, last: bool) -> None:
         self._exchange = Exchange(self._comm, self._objective, tally)
 
-    def before_step(self, weight: float) -> Tally:
+    def before_step(self) -> Tally:
         total = self._exchange.finish()
-        scale_gradients(self._objective, 1 / (total.weight * self._way.scale) if total.weight else 0.0)
+        if not self.takes_means:
+            scale_gradients(self._objective, 1 / (total.weight * self._way.scale) if total.weight else 0.0)
         if self._half and total.weight and self._comm.world.size > 1:
             self._way.dtype, self._way.scale = torch.float16, 1 / total.weight
         return total
 
-    def after_step(self, step: int, tally: Tally, last: bool) -> None:
+    def after_step(self) -> None:
         return None
 
     def agreed(self) -> AbstractContextManager[Any]:

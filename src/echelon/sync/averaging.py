@@ -56,9 +56,9 @@ class Averaging:
 
     def start(self, objective: nn.Module, comm: Comm, optimizer: Optimizer) -> AveragingReplica:
         if self.slow_momentum is None:
-            return AveragingReplica(objective, comm, self.sync_every)
+            return AveragingReplica(objective, comm)
         lr = 1.0 if self.slow_lr is None else self.slow_lr
-        return SlowReplica(objective, comm, self.sync_every, optimizer, self.slow_momentum, lr)
+        return SlowReplica(objective, comm, optimizer, self.slow_momentum, lr)
 
 
 class AveragingReplica(LocalReplica):
@@ -74,10 +74,8 @@ class SlowReplica(AveragingReplica):
     Keeps γ u, which stays finite where the learning rate is 0, and the γ that it was made with.
     """
 
-    def __init__(
-        self, objective: nn.Module, comm: Comm, sync_every: int, optimizer: Optimizer, momentum: float, lr: float
-    ) -> None:
-        super().__init__(objective, comm, sync_every)
+    def __init__(self, objective: nn.Module, comm: Comm, optimizer: Optimizer, momentum: float, lr: float) -> None:
+        super().__init__(objective, comm)
         self._optimizer, self._factor, self._lr = optimizer, momentum, lr
         self._flat = Flat(objective)
         self._begin = self._flat.read()

@@ -13,11 +13,6 @@ from echelon.sync.protocol import Tally
 MEAN, VARIANCE = "running_mean", "running_var"
 
 
-def exchange(comm: Comm, module: nn.Module, tally: Tally) -> Tally:
-    """An `Exchange` from its beginning to its end."""
-    return Exchange(comm, module, tally).finish()
-
-
 class Exchange:
     """The sum of the ranks' tallies, after which the module's buffers have one value on all ranks.
 

@@ -83,7 +83,7 @@ class DiLoCoReplica(LocalReplica):
     """
 
     def __init__(self, objective: nn.Module, comm: Comm, strategy: DiLoCo) -> None:
-        super().__init__(objective, comm, strategy.sync_every)
+        super().__init__(objective, comm)
         self._strategy = strategy
         self._codec = codec_of(strategy.exchange)
         self._flat = Flat(objective)

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from echelon.comm import Comm
-from echelon.sync.buffers import exchange
-from echelon.sync.protocol import ReplicaState, Tally, scale_gradients
+from echelon.sync.buffers import Exchange
+from echelon.sync.protocol import ReplicaState, Tally
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One that ends with this step. weight: the loss weight that this replica consumed in it."""
+
+    weight: float
+    last: bool
+    exchange: Exchange
 
 
 class LocalReplica(ABC):
-    """See `echelon.sync.protocol.Replica`. A boundary is each multiple of `sync_every` steps, and the last step.
+    """See `echelon.sync.protocol.Replica`.
 
     A replica's share in an agreement is the loss weight that it consumed in the round.
     """
 
-    def __init__(self, objective: nn.Module, comm: Comm, sync_every: int) -> None:
+    takes_means = True
+
+    def __init__(self, objective: nn.Module, comm: Comm) -> None:
         self.module = objective
         self._comm = comm
-        self._sync_every = sync_every
+        self._round: _Round | None = None
 
     @abstractmethod
     def _agree(self, share: float, last: bool) -> None:
@@ -37,19 +49,20 @@ class LocalReplica(ABC):
     def microbatch(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def announce(self, tally: Tally) -> None:
+    def announce(self, tally: Tally, last: bool) -> None:
+        self._settle()
+        self._round = _Round(tally.weight, last, Exchange(self._comm, self.module, tally))
+
+    def before_step(self) -> None:
         return None
 
-    def before_step(self, weight: float) -> None:
-        scale_gradients(self.module, 1 / weight if weight else 0.0)
-
-    def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None:
-        if step % self._sync_every and not last:
+    def after_step(self) -> Tally | None:
+        ending, self._round = self._round, None
+        if ending is None:
             self._between()
             return None
-        self._settle()
-        total = exchange(self._comm, self.module, tally)
-        self._agree(tally.weight / total.weight if total.weight else 1 / self._comm.world.size, last)
+        total = ending.exchange.finish()
+        self._agree(ending.weight / total.weight if total.weight else 1 / self._comm.world.size, ending.last)
         return total
 
     def agreed(self) -> AbstractContextManager[Any]:

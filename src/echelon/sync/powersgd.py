@@ -35,6 +35,8 @@ class PowerSGDReplica:
     rank: of the products. What was lost is kept for each replica, in numbers of the mean gradient.
     """
 
+    takes_means = False
+
     def __init__(self, objective: nn.Module, comm: Comm, rank: int) -> None:
         self.module = objective
         self._comm = comm
@@ -56,10 +58,10 @@ class PowerSGDReplica:
     def microbatch(self, last: bool) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def announce(self, tally: Tally) -> None:
+    def announce(self, tally: Tally, last: bool) -> None:
         self._exchange = Exchange(self._comm, self.module, tally)
 
-    def before_step(self, weight: float) -> Tally:
+    def before_step(self) -> Tally:
         total = self._exchange.finish()
         scale_gradients(self.module, self._comm.world.size / total.weight if total.weight else 0.0)
         if self._comm.world.size > 1:
@@ -91,7 +93,7 @@ class PowerSGDReplica:
             torch.sub(matrix, product, out=self._lost[name])
             _gradient(self._named[name]).copy_(product.view_as(self._named[name]))
 
-    def after_step(self, step: int, tally: Tally, last: bool) -> None:
+    def after_step(self) -> None:
         return None
 
     def agreed(self) -> AbstractContextManager[Any]:

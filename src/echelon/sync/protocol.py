@@ -77,30 +77,33 @@ class Replica(Protocol):
         replica.restore(state)                      # if training goes on from a checkpoint
         for each global step:
             for each microbatch:  with replica.microbatch(last): replica.module(batch) → (loss sum, weight); backward
-                replica.announce(tally)             # before the last backward, or after it
-            replica.before_step(weight)             # leaves in .grad what the optimizer shall use
+                replica.announce(tally, last)       # at a boundary, before the last backward or after it
+            replica.before_step()                   # leaves in .grad what the optimizer shall use
             optimizer.step()
-            replica.after_step(step, tally, last)
+            replica.after_step()
             with replica.agreed():                  # at a boundary
                 evaluate; store the model and replica.state()
 
-    `weight` is what this rank consumed in this step, `tally` all that it counted since the last boundary; that of
-    announce lacks what the step itself cost. At a boundary exactly one of before_step and after_step returns a tally
-    summed over the ranks, before_step the one that was announced; otherwise both return None.
+    A boundary is each multiple of the strategy's `sync_every` steps, and the last step. `tally` is all that this rank
+    counted since the boundary before, but what the step itself costs. At a boundary exactly one of before_step and
+    after_step returns its sum over the ranks; otherwise both return None.
     Parameters and buffers are equal on all ranks in the block of agreed(), which neither evaluation nor checkpoints
     change, and after the last step.
+
+    takes_means: whether before_step finds gradients of the mean loss of this rank's rows, and not of the sum.
     """
 
     module: nn.Module
+    takes_means: bool
 
     def microbatch(self, last: bool) -> AbstractContextManager[Any]: ...
 
-    def announce(self, tally: Tally) -> None:
-        """Where every step is a boundary the exchange of the tally may begin here, beside a backward pass."""
+    def announce(self, tally: Tally, last: bool) -> None:
+        """The exchange of the tally may begin here, beside a backward pass. last: whether this is the last step."""
 
-    def before_step(self, weight: float) -> Tally | None: ...
+    def before_step(self) -> Tally | None: ...
 
-    def after_step(self, step: int, tally: Tally, last: bool) -> Tally | None: ...
+    def after_step(self) -> Tally | None: ...
 
     def agreed(self) -> AbstractContextManager[Any]:
         """In the block the module is what all ranks agree on; after it, what training goes on with."""

@@ -61,7 +61,7 @@ class ParameterServer:
         """
         if comm.world.size > 1:
             raise EchelonError("the workers of a parameter server are tasks of Spark: start them without torchrun")
-        return ServedReplica(objective, comm, self.sync_every)
+        return ServedReplica(objective, comm)
 
 
 class ServedReplica(LocalReplica):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from echelon.data.batch import Batch
 from echelon.data.keyed import Draw
-from echelon.sync.protocol import Replica
+from echelon.sync.protocol import Replica, scale_gradients
 from echelon.train.config import RunConfig
 from echelon.train.learner import Learner
 from echelon.train.precision import autocast, check_loss
@@ -26,10 +26,10 @@ def add_gradients(
     device: torch.device,
     told: Callable[[float, float], None] = lambda loss, weight: None,
 ) -> tuple[float, float]:
-    """Adds up the gradients of the sum of the losses, in microbatches; that sum and its weight.
+    """Adds up the gradients of the sum of the losses, or of their mean, in microbatches; that sum and its weight.
 
-    A rank without rows adds zeros, and the model does not run. The generator is seeded anew before each forward pass,
-    so dropout needs no state to be saved.
+    Of the mean where the replica takes that. A rank without rows adds zeros, and the model does not run. The generator
+    is seeded anew before each forward pass, so dropout needs no state to be saved.
 
     Args:
         key: (seed, step, rank). told: called once with the result, as soon as it is known: before the last backward
@@ -53,13 +53,24 @@ def add_gradients(
             losses.append(loss.detach())
             weight += float(part)
             if last and device.type == "cpu":
-                loss_sum = float(torch.stack(losses).sum())
+                loss_sum = _sum(losses)
                 told(loss_sum, weight)
-            loss.backward()
+            # A factor of the whole chain costs nothing, where the gradients need not be summed up before.
+            loss.backward(_factor(loss, weight) if replica.takes_means and len(losses) == 1 and last else None)
+    if replica.takes_means and len(losses) > 1:
+        scale_gradients(replica.module, 1 / weight if weight else 0.0)
     if device.type != "cpu":
-        loss_sum = float(torch.stack(losses).sum())
+        loss_sum = _sum(losses)
         told(loss_sum, weight)
     return loss_sum, weight
+
+
+def _sum(losses: list[Tensor]) -> float:
+    return float(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+
+
+def _factor(loss: Tensor, weight: float) -> Tensor:
+    return torch.full_like(loss, 1 / weight if weight else 0.0)
 
 
 def _reseed(seed: int, device: torch.device) -> None:

@@ -78,7 +78,7 @@ class Loop:
         self._begin = time.perf_counter() - progress.seconds
         self._reported = self._saved = progress
         self._loss = self._weight = 0.0
-        self._tally = Tally()
+        self._tally = self._round_spent = Tally()
         self._decided_at = progress.seconds
         self._evaluate_every = Every.parse(config.eval_every if self._split else "off")
         self._checkpoint_every = Every.parse(config.checkpoint_every)
@@ -118,43 +118,53 @@ class Loop:
         parts.optimizer.zero_grad()
         key = (config.seed, step, self.comm.world.rank)
         rows = len(batch) if batch else 0
+        last = step == self._last
+        boundary = last or step % parts.strategy.sync_every == 0
 
         def announce(loss: float, weight: float) -> None:
-            self._tally = self._decided(step, self._tally + Tally(weight=weight, loss=loss, rows=rows))
-            self._replica.announce(self._tally)
+            self._tally += Tally(weight=weight, loss=loss, rows=rows)
+            if boundary:
+                self._announce(step, last)
 
         device = self.comm.world.device
-        _, weight = add_gradients(self._replica, parts.learner, config, batch, epoch, key, device, announce)
-        spent = self._meter.take()
-        if self._faults:
-            self._faults.after(spent.computing)
-        if self._balancer:
-            self._balancer.note(step, rows, spent.reading + spent.computing)
-        self._allow_for_round(step)
-        total = self._replica.before_step(weight)
-        self._tally = self._tally + spent if total is None else spent
+        add_gradients(self._replica, parts.learner, config, batch, epoch, key, device, announce)
+        if boundary or self._faults or self._balancer:
+            self._tally += self._spent(step, rows)
+        total = self._replica.before_step()
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(parts.model.parameters(), config.clip_norm)
         parts.optimizer.step()
-        after = self._replica.after_step(step, self._tally, step == self._last)
-        if after is None:
-            return total
+        return self._replica.after_step() or total
+
+    def _announce(self, step: int, last: bool) -> None:
+        """Ends a round's tally before the last backward pass. What the rest of the step costs is the next round's."""
+        if self.parts.strategy.sync_every > 1:
+            self._allow_for_round()
+            self._round_spent = self._meter.take()
+        self._replica.announce(self._decided(step, self._tally + self._round_spent), last)
         self._tally = Tally()
-        return after
+
+    def _spent(self, step: int, rows: int) -> Tally:
+        """What was spent since this was called last, but for what was announced."""
+        rest, announced = self._meter.take(), self._round_spent
+        self._round_spent = Tally()
+        computing = announced.computing + rest.computing
+        if self._faults:
+            self._faults.after(computing)
+        if self._balancer:
+            self._balancer.note(step, rows, announced.reading + rest.reading + computing)
+        return rest
 
     def _allow(self, phase: str, seconds: float) -> None:
         """From here on, the beginning of a round, others may be waited for so long."""
         self._round = (seconds, time.perf_counter())
         self.comm.deadline(phase, seconds)
 
-    def _allow_for_round(self, step: int) -> None:
+    def _allow_for_round(self) -> None:
         """At a boundary after many steps, slower workers have fallen behind in each: it counts how long they took here.
 
         It goes by this worker's own clock, so that it holds for the first round, too, and follows the load.
         """
-        every = self.parts.strategy.sync_every
-        if every == 1 or (step % every and step != self._last):
-            return
         seconds, begin = self._round
         self.comm.deadline("the end of a round", seconds + ROUND_ALLOWANCE * (time.perf_counter() - begin))
 
