@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Thread
 
 import torch.distributed as dist
 
@@ -24,6 +25,9 @@ from torch.distributed.distributed_c10d import _abort_process_group
 from echelon.backend import agree, prepare_nccl
 from echelon.comm import Comm
 from echelon.world import World
+
+ENDING = "the end of a process group"
+"""Name of the thread that waits for gloo's threads."""
 
 _abandoned: list[object] = []
 """Groups of trainings that failed while a collective was under way, for which the end of a group would wait."""
@@ -55,12 +59,13 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
         dist.init_process_group(
             comm.backend.name, store=store, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=seconds)
         )
-    group = dist.group.WORLD
+    group, failed = [dist.group.WORLD], True
     try:
         yield comm
+        failed = False
     except BaseException:
         if comm.in_flight:
-            _abandoned.append(group)
+            _abandoned.extend(group)
         if comm.backend.has_nccl:
             _abort_process_group()
         raise
@@ -71,7 +76,11 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
         if dist.is_initialized():
             dist.destroy_process_group()
         alone = object()
-        if sys.getrefcount(group) > sys.getrefcount(alone):
+        if sys.getrefcount(group[0]) > sys.getrefcount(alone):
             # It lies in a cycle, as DDP of a user's own strategy may.
             gc.collect()
-        del group
+        if failed or comm.backend.has_nccl:
+            group.clear()
+        else:
+            # gloo's thread sees only every 10 ms that it shall end. The interpreter's own end waits for this one.
+            Thread(target=group.clear, name=ENDING).start()

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -21,13 +22,14 @@ import torch
 import torch.distributed as dist
 
 from echelon.data.storage import Storage
+from echelon.group import ENDING
 from echelon.train import loop, worker
 from echelon.train.worker import Job
 from echelon.world import World
 
 BACKWARD, COLLECTIVE, CHECKPOINT, COMMIT, EVALUATION = "backward", "collective", "checkpoint", "commit", "evaluation"
 
-HANG_SECONDS = 54.0
+HANG_SECONDS, ENDING_SECONDS = 54.0, 5.0
 """A rank that still runs then prints where all of its threads are, before those who wait for it give up."""
 
 
@@ -91,7 +93,13 @@ def main(order: Order) -> None:
 
 
 def names_of_threads() -> list[str]:
-    """The names of this process's threads, without those that end while they are being read."""
+    """The names of this process's threads, without those that end while they are being read.
+
+    At the end of the interpreter: it waits for those that end a process group.
+    """
+    for thread in threading.enumerate():
+        if thread.name == ENDING:
+            thread.join(ENDING_SECONDS)
     names = []
     for comm in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

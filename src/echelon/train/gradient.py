@@ -44,7 +44,8 @@ def add_gradients(
         prepared = None
         if batch is not None and rows:
             piece = batch.slice(start, min(start + size, rows))
-            prepared = learner.prepare(piece.to(device), Draw(config.seed, epoch, piece.rows))
+            there = piece if device.type == "cpu" else piece.to(device)
+            prepared = learner.prepare(there, Draw(config.seed, epoch, piece.rows))
         last = start + size >= rows
         with replica.microbatch(last):
             with autocast(config.precision, device):
