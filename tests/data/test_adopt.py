@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from echelon.data.adopt import adopt
 from echelon.data.groups import RowGroups
 from echelon.data.manifest import MANIFEST, Dataset, open_dataset
 from echelon.data.schema import Column
-from echelon.data.storage import open_storage
+from echelon.data.storage import Storage, open_storage
 from echelon.data.write import write_dataset
 from echelon.errors import DataError
 
@@ -185,3 +186,27 @@ def test_a_file_that_changes_after_adoption_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1, 3]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet was changed|a\.parquet has \d+ bytes"):
         values_of(dataset)
+
+
+class Counting(io.FileIO):
+    """A file that counts what is read of it."""
+
+    total = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        Counting.total += len(content)
+        return content
+
+
+def test_of_a_large_row_group_only_the_beginning_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).standard_normal((20_000, 200), dtype=np.float32)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 200).cast(pa.list_(pa.float32()))
+    pq.write_table(pa.table({"x": lists}), tmp_path / "rows.parquet")
+    size = (tmp_path / "rows.parquet").stat().st_size
+    assert pq.ParquetFile(tmp_path / "rows.parquet").num_row_groups == 1
+    assert size > 15e6
+    monkeypatch.setattr(Counting, "total", 0)
+    monkeypatch.setattr(Storage, "open_input", lambda self, path: pa.PythonFile(Counting(tmp_path / path), mode="r"))
+    assert adopt(tmp_path / "rows.parquet", tmp_path / "dataset").rows("train") == len(rows)
+    assert 0 < Counting.total < size / 4

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import resource
+import time
 
 import psutil
 import pytest
 import torch
 
+from echelon import allocation
 from echelon.allocation import glibc, kept_memory
 
 PAGE = resource.getpagesize()
@@ -36,9 +38,31 @@ def test_memory_that_is_wanted_again_is_not_cleared_again() -> None:
     assert kept < alone // 2, "in the first passes at most"
 
 
-def test_what_was_kept_is_given_back() -> None:
+def test_what_was_kept_is_given_back_some_time_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocation, "IDLE_SECONDS", 0.5)
     process = psutil.Process()
     with kept_memory():
         torch.ones(2**26)
         within = process.memory_info().rss
-    assert within - process.memory_info().rss > 2**27
+    assert within - process.memory_info().rss < 2**27, "whoever comes next finds it"
+    deadline = time.monotonic() + 20
+    while within - process.memory_info().rss < 2**27:
+        assert time.monotonic() < deadline, "it is not given back"
+        time.sleep(0.05)
+
+
+def test_nothing_is_given_back_within_a_block_that_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(allocation, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(allocation, "give_back", lambda: given.append(time.monotonic()))
+    with kept_memory():
+        pass
+    with kept_memory():
+        time.sleep(0.5)
+        assert not given
+    deadline = time.monotonic() + 20
+    while not given:
+        assert time.monotonic() < deadline, "it is not given back"
+        time.sleep(0.05)
+    time.sleep(0.3)
+    assert len(given) == 1

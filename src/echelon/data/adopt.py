@@ -205,7 +205,7 @@ def _look(storage: Storage, found: list[_Found], schema: Schema) -> None:
         raise DataError(f"the Parquet files at {storage.url} have no rows")
     with storage.open_input(first.file.path) as source:
         # Without a buffer all of a row group is read for the sake of its first rows.
-        parquet = pq.ParquetFile(source, buffer_size=_LOOK_AT_BYTES)
+        parquet = pq.ParquetFile(source, buffer_size=_LOOK_AT_BYTES, pre_buffer=False)
         batches = parquet.iter_batches(_LOOK_AT_ROWS, columns=list(schema.names), use_threads=False)
         try:
             decode(schema, next(batches))

@@ -150,7 +150,9 @@ def _parquet(url: str, source: pa.NativeFile, footer: bytes, verify: bool, ahead
     """ahead: bytes that are read at once; 0 for all of a column in a row group, as remote storage wants it."""
     try:
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
-        return pq.ParquetFile(source, metadata=metadata, buffer_size=ahead, page_checksum_verification=verify)
+        return pq.ParquetFile(
+            source, metadata=metadata, buffer_size=ahead, pre_buffer=not ahead, page_checksum_verification=verify
+        )
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{url} has a damaged footer: {error}") from error
 
