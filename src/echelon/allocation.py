@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER = -1
 _GREATEST_THRESHOLD = 32 << 20
 _DEFAULT_MMAP_MAX = 65536
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 10.0
 """How long memory waits for the next block that wants it: what a person at a notebook or a loop does between two."""
 
 _lock = threading.Lock()
@@ -68,9 +69,11 @@ def _end() -> None:
 
 
 def give_back() -> None:
-    """Gives memory that is not used back to the system."""
+    """Gives memory that is not used back to the system; that of Arrow's allocator, too, if it is loaded."""
     if (library := glibc()) is not None:
         library.malloc_trim(0)
+    if (arrow := sys.modules.get("pyarrow")) is not None:
+        arrow.default_memory_pool().release_unused()
 
 
 @cache

@@ -6,7 +6,12 @@ thread may be running here: only imports that start none, which pyarrow's does.
 
 if __name__ == "__main__":
     import gc
+    import os
 
+    from echelon.allocation import IDLE_SECONDS
+
+    # Read when pyarrow is loaded, whose memory else goes back to the system at once, and is cleared for the next task.
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", f"{1000 * IDLE_SECONDS:.0f}")
     # Nothing that is imported becomes garbage, and to look for some takes a part of the time.
     gc.disable()
 
