@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pyarrow as pa
+import pytest
+from pyspark import accumulators
 
 from echelon.spark.barrier import run_gang
 from echelon.spark.job import run_tasks
@@ -39,3 +46,27 @@ def test_gangs_and_dataframes_have_workers_of_one_process(spark: SparkSession) -
     (row,) = spark.range(0, 1, 1, 1).mapInArrow(parents, "parent long").collect()
     (gang,) = run_gang(spark, lambda member: str(os.getppid()).encode(), 1, run_id="parent", attempt=1)
     assert row["parent"] == int(gang)
+
+
+def folder_of_sockets(item: int) -> bytes:
+    return json.dumps(os.environ.get("PYTHON_WORKER_FACTORY_SOCK_DIR", "")).encode()
+
+
+ONE_TASK = """
+import test_daemon
+from echelon.spark.job import run_tasks
+from echelon.spark.session import session
+
+print(run_tasks(session("local[1]"), test_daemon.folder_of_sockets, [0])[0].decode())
+"""
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no such sockets here")
+@pytest.mark.skipif(not hasattr(accumulators, "AccumulatorUnixServer"), reason="this Spark knows TCP only")
+def test_workers_are_reached_by_files_of_which_none_is_left() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", ONE_TASK]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
+    folder = json.loads(done.stdout.splitlines()[-1])
+    assert folder.startswith(tempfile.gettempdir())
+    assert not Path(folder).exists()
