@@ -13,8 +13,8 @@ kept as ours is (see `echelon.allocation`), which is what the limit of 0.85 is a
 What a call costs whatever it predicts is told in seconds, from one of four rows: it is in the figures of ours.
 
 Each side has predicted a batch before, since the first pass of a process waits for memory that it has never used; ours
-gives that back after each call. Every figure comes from a new process but for that of Spark. Sides are measured in turn
-and medians count. Exits with 1 if a limit is missed.
+gives that back ten seconds after a call. Every figure comes from a new process but for that of Spark. Sides are
+measured in turn and medians count. Exits with 1 if a limit is missed.
 """
 
 from __future__ import annotations

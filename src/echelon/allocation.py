@@ -24,7 +24,8 @@ _DEFAULT_MMAP_MAX = 65536
 IDLE_SECONDS = 10.0
 """How long memory waits for the next block that wants it: what a person at a notebook or a loop does between two."""
 
-_lock = threading.Lock()
+# A garbage collection may end an abandoned block while another one begins.
+_lock = threading.RLock()
 _users = 0
 _idle: threading.Timer | None = None
 
@@ -33,25 +34,41 @@ _idle: threading.Timer | None = None
 def kept_memory() -> Iterator[None]:
     """For the length of the block, freed memory is kept by the process, most of it as long as torch computes.
 
-    Some seconds after the outermost block, if none has begun since, what is unused goes back to the system, and malloc
-    has the thresholds that glibc itself arrives at in a process that has freed a large block.
+    After the outermost block malloc has the thresholds that glibc itself arrives at in a process that has freed a large
+    block; and some seconds later, if no other has begun since, what is unused goes back to the system.
     """
-    global _users, _idle
-    with _lock:
-        _users += 1
-        if _idle is not None:
-            _idle.cancel()
-            _idle = None
-        _set((_TRIM_THRESHOLD, _NEVER), (_MMAP_MAX, 0))
+    _begin()
     try:
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                _idle = threading.Timer(IDLE_SECONDS, _end)
-                _idle.daemon = True
-                _idle.start()
+        _leave()
+
+
+def _begin() -> None:
+    global _users, _idle
+    with _lock:
+        _users += 1
+        waiting, _idle = _idle, None
+        _set((_TRIM_THRESHOLD, _NEVER), (_MMAP_MAX, 0))
+    if waiting is not None:
+        waiting.cancel()
+
+
+def _leave() -> None:
+    global _users, _idle
+    with _lock:
+        _users -= 1
+        # No thread can begin any more where the interpreter ends within a block, as in a generator that was left.
+        if _users or sys.is_finalizing():
+            return
+        # At once: large blocks of others would lie among small ones, and could not be given back with them.
+        _set((_MMAP_THRESHOLD, _GREATEST_THRESHOLD), (_MMAP_MAX, _DEFAULT_MMAP_MAX))
+        waiting = _idle = threading.Timer(IDLE_SECONDS, _end)
+    waiting.daemon = True
+    try:
+        waiting.start()
+    except RuntimeError:  # no thread is left to be had
+        give_back()
 
 
 def _end() -> None:
@@ -60,20 +77,26 @@ def _end() -> None:
         if _users or threading.current_thread() is not _idle:
             return
         _idle = None
-        _set(
-            (_TRIM_THRESHOLD, 2 * _GREATEST_THRESHOLD),
-            (_MMAP_THRESHOLD, _GREATEST_THRESHOLD),
-            (_MMAP_MAX, _DEFAULT_MMAP_MAX),
-        )
-        give_back()
+        _set((_TRIM_THRESHOLD, 2 * _GREATEST_THRESHOLD))
+    give_back()
+
+
+def _after_fork() -> None:
+    """The child has no thread that waits, and its lock may be held by one that it does not have."""
+    global _lock, _idle
+    _lock, waiting, _idle = threading.RLock(), _idle, None
+    if waiting is not None:
+        _set((_TRIM_THRESHOLD, 2 * _GREATEST_THRESHOLD))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def give_back() -> None:
-    """Gives memory that is not used back to the system; that of Arrow's allocator, too, if it is loaded."""
+    """Gives memory that is not used back to the system."""
     if (library := glibc()) is not None:
         library.malloc_trim(0)
-    if (arrow := sys.modules.get("pyarrow")) is not None:
-        arrow.default_memory_pool().release_unused()
 
 
 @cache

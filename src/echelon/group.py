@@ -75,12 +75,15 @@ def connect(world: World, store: dist.Store | None, *, interface: str | None, se
         comm.holders.clear()
         if dist.is_initialized():
             dist.destroy_process_group()
-        alone = object()
-        if sys.getrefcount(group[0]) > sys.getrefcount(alone):
+        alone = [object()]
+        if sys.getrefcount(group[0]) > sys.getrefcount(alone[0]):
             # It lies in a cycle, as DDP of a user's own strategy may.
             gc.collect()
         if failed or comm.backend.has_nccl:
             group.clear()
         else:
             # gloo's thread sees only every 10 ms that it shall end. The interpreter's own end waits for this one.
-            Thread(target=group.clear, name=ENDING).start()
+            try:
+                Thread(target=group.clear, name=ENDING).start()
+            except RuntimeError:  # no thread is left to be had
+                group.clear()

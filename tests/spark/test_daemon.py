@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,9 +63,9 @@ print(run_tasks(session("local[1]"), test_daemon.folder_of_sockets, [0])[0].deco
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no such sockets here")
 @pytest.mark.skipif(not hasattr(accumulators, "AccumulatorUnixServer"), reason="this Spark knows TCP only")
 def test_workers_are_reached_by_files_of_which_none_is_left() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": "/tmp"}
     command = [sys.executable, "-c", ONE_TASK]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
     folder = json.loads(done.stdout.splitlines()[-1])
-    assert folder.startswith(tempfile.gettempdir())
+    assert folder.startswith("/tmp/")
     assert not Path(folder).exists()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import resource
+import subprocess
+import sys
 import time
 
 import psutil
@@ -66,3 +70,57 @@ def test_nothing_is_given_back_within_a_block_that_follows(monkeypatch: pytest.M
         time.sleep(0.05)
     time.sleep(0.3)
     assert len(given) == 1
+
+
+LEFT_OPEN = """
+from echelon.allocation import kept_memory
+
+def rows():
+    with kept_memory():
+        yield 1
+
+kept = rows()
+next(kept)
+"""
+
+
+def test_the_interpreter_ends_within_a_block() -> None:
+    subprocess.run([sys.executable, "-c", LEFT_OPEN], check=True, timeout=60)
+
+
+OTHERS = """
+import psutil
+import torch
+
+from echelon.allocation import kept_memory
+
+with kept_memory():
+    pass
+large = torch.ones(2**26)
+above = [bytearray(1000) for _ in range(1000)]
+before = psutil.Process().memory_info().rss
+del large
+print(before - psutil.Process().memory_info().rss)
+"""
+
+
+def test_large_blocks_of_others_do_not_stay() -> None:
+    """Who takes memory before the rest is given back gets it from the system, and gives it back alone."""
+    done = subprocess.run([sys.executable, "-c", OTHERS], check=True, capture_output=True, text=True, timeout=60)
+    assert int(done.stdout) > 2**27
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_of_a_fork_can_begin_blocks_itself() -> None:
+    with kept_memory():
+        pass
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=_a_block)
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+
+
+def _a_block() -> None:
+    with kept_memory():
+        torch.ones(3)

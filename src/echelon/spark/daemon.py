@@ -10,7 +10,7 @@ if __name__ == "__main__":
 
     from echelon.allocation import IDLE_SECONDS
 
-    # Read when pyarrow is loaded, whose memory else goes back to the system at once, and is cleared for the next task.
+    # Read when pyarrow is loaded, which else gives back what a task frees, to have it cleared again for the next one.
     os.environ.setdefault("MIMALLOC_PURGE_DELAY", f"{1000 * IDLE_SECONDS:.0f}")
     # Nothing that is imported becomes garbage, and to look for some takes a part of the time.
     gc.disable()

@@ -55,7 +55,7 @@ _BRIEF = (
     "-XX:Tier4CompileThreshold=200000 -XX:Tier4BackEdgeThreshold=1000000"
 )
 _LONGEST_FOLDER = 60
-"""Of the 104 bytes and more that a socket's path may have, its name takes 42."""
+"""Of the 104 bytes and more that a socket's path may have, its name takes 44 with what ends it."""
 _FIXED_EXECUTORS = {"spark.dynamicAllocation.enabled": "false"}
 _NO_CONF: Mapping[str, str] = {}
 
@@ -167,8 +167,8 @@ def _sockets() -> dict[str, str]:
     if not hasattr(socket, "AF_UNIX"):
         return {}
     # Spark leaves some of the files behind.
-    folder = tempfile.mkdtemp(prefix="echelon-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder, owner = tempfile.mkdtemp(prefix="e-"), os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
     if len(os.fsencode(folder)) > _LONGEST_FOLDER:
         return {}
     return {"spark.python.unix.domain.socket.enabled": "true", "spark.python.unix.domain.socket.dir": folder}

@@ -85,8 +85,8 @@ class Replica(Protocol):
                 evaluate; store the model and replica.state()
 
     A boundary is each multiple of the strategy's `sync_every` steps, and the last step. `tally` is all that this rank
-    counted since the boundary before, but what the step itself costs. At a boundary exactly one of before_step and
-    after_step returns its sum over the ranks; otherwise both return None.
+    counted since the tally before; what the rest of the step costs is in the next one. At a boundary exactly one of
+    before_step and after_step returns its sum over the ranks; otherwise both return None.
     Parameters and buffers are equal on all ranks in the block of agreed(), which neither evaluation nor checkpoints
     change, and after the last step.
 

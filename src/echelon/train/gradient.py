@@ -56,9 +56,10 @@ def add_gradients(
             if last and device.type == "cpu":
                 loss_sum = _sum(losses)
                 told(loss_sum, weight)
-            # A factor of the whole chain costs nothing, where the gradients need not be summed up before.
-            loss.backward(_factor(loss, weight) if replica.takes_means and len(losses) == 1 and last else None)
-    if replica.takes_means and len(losses) > 1:
+            # A factor of the whole chain costs nothing; but bf16 would round it, and all gradients by as much.
+            within = replica.takes_means and rows <= size and config.precision == "fp32"
+            loss.backward(_factor(loss, weight) if within else None)
+    if replica.takes_means and not within:
         scale_gradients(replica.module, 1 / weight if weight else 0.0)
     if device.type != "cpu":
         loss_sum = _sum(losses)

@@ -128,6 +128,8 @@ class Loop:
 
         device = self.comm.world.device
         add_gradients(self._replica, parts.learner, config, batch, epoch, key, device, announce)
+        if boundary:
+            self._allow_for_round()
         if boundary or self._faults or self._balancer:
             self._tally += self._spent(step, rows)
         total = self._replica.before_step()
@@ -137,9 +139,9 @@ class Loop:
         return self._replica.after_step() or total
 
     def _announce(self, step: int, last: bool) -> None:
-        """Ends a round's tally before the last backward pass. What the rest of the step costs is the next round's."""
+        """Ends a round's tally. What the rest of the step costs, on CPUs a backward pass, is the next round's."""
+        self._allow_for_round()
         if self.parts.strategy.sync_every > 1:
-            self._allow_for_round()
             self._round_spent = self._meter.take()
         self._replica.announce(self._decided(step, self._tally + self._round_spent), last)
         self._tally = Tally()
@@ -165,6 +167,8 @@ class Loop:
 
         It goes by this worker's own clock, so that it holds for the first round, too, and follows the load.
         """
+        if self.parts.strategy.sync_every == 1:
+            return
         seconds, begin = self._round
         self.comm.deadline("the end of a round", seconds + ROUND_ALLOWANCE * (time.perf_counter() - begin))
 
