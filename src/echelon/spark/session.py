@@ -167,11 +167,17 @@ def _sockets() -> dict[str, str]:
     if not hasattr(socket, "AF_UNIX"):
         return {}
     # Spark leaves some of the files behind.
-    folder, owner = tempfile.mkdtemp(prefix="e-"), os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+    folder = tempfile.mkdtemp(prefix="e-")
+    atexit.register(_remove, folder, os.getpid())
     if len(os.fsencode(folder)) > _LONGEST_FOLDER:
         return {}
     return {"spark.python.unix.domain.socket.enabled": "true", "spark.python.unix.domain.socket.dir": folder}
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Removes a folder at the end of the process that made it, and not of one that was forked from it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
