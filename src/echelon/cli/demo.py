@@ -66,7 +66,7 @@ def demo(
     OUT.print(compare_table(comparison))
     write_page(compare_page(comparison), folder / "compare.html")
     say("\nOpen these in a browser:")
-    for page in (*(f"{run.url}/report.html" for run in runs), folder / "compare.html"):
+    for page in (*(f"{run.url}/report.html" for run in runs), (folder / "compare.html").resolve()):
         say(f"  {page}")
 
 
