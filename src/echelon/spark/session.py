@@ -162,7 +162,7 @@ def _settings(master: str, workers: int, gang: bool) -> dict[str, str]:
 def _sockets() -> dict[str, str]:
     """Newer versions of Spark than 4.0 reach Python workers by sockets that are files, where there are such.
 
-    Over TCP a task of some milliseconds waits 40 ms more, for an acknowledgement that the other side delays.
+    Over TCP a short task waits for an acknowledgement that the other side delays.
     """
     if not hasattr(socket, "AF_UNIX"):
         return {}
